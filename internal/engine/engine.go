@@ -1,0 +1,340 @@
+// Package engine is WHAT TIME DOES: it claims due work and moves it by one
+// short tick. A tick reads, asks the pure core, and writes the answer in one
+// transaction; it may be lost or repeated at any instant. It is woken by a
+// nudge and by time. No rule lives here.
+//
+// The database is authoritative. A crash loses at most ticks that had not
+// committed; their leases run out and another worker claims them.
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"upkeep/internal/fault"
+	"upkeep/internal/run"
+	"upkeep/internal/store"
+)
+
+// The kinds of work, as prefixes of their keys.
+const (
+	runKey      = "run/"
+	scheduleKey = "schedule/"
+	houseKey    = "house/keeping"
+)
+
+// RunKey is the work row that moves a run.
+func RunKey(id string) string { return runKey + id }
+
+// ScheduleKey is the work row that opens a schedule's runs.
+func ScheduleKey(id string) string { return scheduleKey + id }
+
+// Config is what an engine needs.
+type Config struct {
+	DB     store.DB
+	Owner  string              // names this process among those that share the database
+	NewID  func() string       // ids of new runs; they grow with time
+	Orders func(target string) // called after an order for target has been committed
+	Log    *slog.Logger
+
+	Lease   time.Duration // default 10 s
+	Tick    time.Duration // the longest a tick may take; default 20 s
+	Idle    time.Duration // the longest pause between two looks for work; default 1 s
+	Workers int           // ticks at once; default 8
+}
+
+// Engine moves what is due.
+type Engine struct {
+	cfg   Config
+	nudge chan struct{}
+}
+
+// New makes an engine; Run starts it.
+func New(cfg Config) *Engine {
+	if cfg.Lease == 0 {
+		cfg.Lease = 10 * time.Second
+	}
+	if cfg.Tick == 0 {
+		cfg.Tick = 20 * time.Second
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = time.Second
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = 8
+	}
+	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1)}
+}
+
+// Nudge makes the engine look for work now. It may get lost: nobody relies on it.
+func (e *Engine) Nudge() {
+	select {
+	case e.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends, then waits for the ticks that are under way.
+func (e *Engine) Run(ctx context.Context) error {
+	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error { return tx.Wake(houseKey, time.Now()) })
+	if err != nil {
+		return fault.Internal("start the engine", err)
+	}
+	var under sync.WaitGroup
+	defer under.Wait()
+	free := make(chan struct{}, e.cfg.Workers)
+	for ctx.Err() == nil {
+		// Only as much is claimed as can be begun at once: a lease that waits
+		// for a worker is a lease that runs out.
+		free <- struct{}{}
+		n := cap(free) - len(free) + 1
+		leases, next, err := e.cfg.DB.Claim(ctx, e.cfg.Owner, n, e.cfg.Lease)
+		<-free
+		if err != nil && ctx.Err() == nil {
+			e.cfg.Log.Error("can't claim work", "err", err)
+			next = time.Now().Add(e.cfg.Idle)
+		}
+		for _, l := range leases {
+			free <- struct{}{}
+			under.Go(func() {
+				defer func() { <-free }()
+				e.work(ctx, l)
+			})
+		}
+		if len(leases) < n {
+			e.pause(ctx, next)
+		}
+	}
+	return nil
+}
+
+// pause waits for a nudge, for the next due row, or for the time to look anyway.
+func (e *Engine) pause(ctx context.Context, next time.Time) {
+	d := e.cfg.Idle
+	if !next.IsZero() {
+		d = min(d, time.Until(next))
+	}
+	timer := time.NewTimer(max(d, time.Millisecond))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-e.nudge:
+	case <-timer.C:
+	}
+}
+
+// work ticks one key under its lease.
+func (e *Engine) work(ctx context.Context, l store.Lease) {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Tick)
+	defer cancel()
+	var renew *time.Timer
+	renew = time.AfterFunc(e.cfg.Lease/3, func() {
+		if err := e.cfg.DB.Extend(ctx, l, e.cfg.Lease); err != nil {
+			cancel() // whoever has the lease now does the work
+			return
+		}
+		renew.Reset(e.cfg.Lease / 3)
+	})
+	defer renew.Stop()
+	err := e.tick(ctx, l)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case fault.Is(err, fault.KindConflict):
+		// Somebody else wrote first, or has the lease: look again, soon.
+		e.giveBack(ctx, l, 20*time.Millisecond)
+	default:
+		e.cfg.Log.Error("tick failed", "key", l.Key, "err", err)
+		e.giveBack(ctx, l, time.Second)
+	}
+}
+
+// giveBack releases a lease whose tick has come to nothing. If that fails too
+// the lease runs out by itself.
+func (e *Engine) giveBack(ctx context.Context, l store.Lease, after time.Duration) {
+	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error { return tx.Release(l, time.Now().Add(after)) })
+	if err != nil && ctx.Err() == nil && !fault.Is(err, fault.KindConflict) {
+		e.cfg.Log.Warn("can't give work back", "key", l.Key, "err", err)
+	}
+}
+
+func (e *Engine) tick(ctx context.Context, l store.Lease) error {
+	switch {
+	case strings.HasPrefix(l.Key, runKey):
+		return e.tickRun(ctx, l, strings.TrimPrefix(l.Key, runKey))
+	case strings.HasPrefix(l.Key, scheduleKey):
+		return e.tickSchedule(ctx, l, strings.TrimPrefix(l.Key, scheduleKey))
+	case l.Key == houseKey:
+		return e.keepHouse(ctx, l)
+	}
+	return fault.Internal("tick", errors.New("no loop knows the key "+l.Key))
+}
+
+// release gives the key back for its next tick, or ends it.
+func release(tx store.Work, l store.Lease, wake time.Time) error {
+	if wake.IsZero() {
+		return tx.Finish(l)
+	}
+	return tx.Release(l, wake)
+}
+
+// tickRun reads a run's world, asks the state machine, and writes what it says.
+func (e *Engine) tickRun(ctx context.Context, l store.Lease, id string) error {
+	ordered := map[string]bool{}
+	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error {
+		clear(ordered)
+		r, err := tx.Run(id)
+		if fault.Is(err, fault.KindNotFound) {
+			return tx.Finish(l)
+		}
+		if err != nil {
+			return err
+		}
+		w, err := readWorld(tx, r)
+		if err != nil {
+			return err
+		}
+		moved, next := run.Tick(r, w)
+		if err := write(tx, r, moved, next, w); err != nil {
+			return err
+		}
+		for _, o := range next.Orders {
+			ordered[o.Target] = true
+		}
+		return release(tx, l, next.Wake)
+	})
+	if err != nil {
+		return err
+	}
+	for target := range ordered {
+		e.cfg.Orders(target)
+	}
+	return nil
+}
+
+// readWorld reads all that a tick may know.
+func readWorld(tx store.Tx, r run.Run) (run.World, error) {
+	w := run.World{Now: time.Now()}
+	var err error
+	if w.Target, err = tx.Target(r.Target); err != nil && !fault.Is(err, fault.KindNotFound) {
+		return w, err
+	}
+	if w.Freezes, err = tx.Freezes(r.Project, w.Now); err != nil {
+		return w, err
+	}
+	if w.Answers, err = tx.Answers(r.ID); err != nil {
+		return w, err
+	}
+	w.Claims, err = tx.ClaimsOn(r.ClaimKeys())
+	for key, holder := range w.Claims {
+		if holder == r.ID {
+			delete(w.Claims, key)
+		}
+	}
+	return w, err
+}
+
+// write keeps what a tick has come to, all of it in the caller's transaction.
+func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
+	if !reflect.DeepEqual(r, moved) {
+		if _, err := tx.PutRun(moved); err != nil {
+			return err
+		}
+	}
+	for _, o := range next.Orders {
+		if err := tx.AddOrder(o); err != nil {
+			return err
+		}
+	}
+	for _, key := range next.Withdraw {
+		expired, err := tx.ExpireOrder(key, w.Now)
+		if err != nil {
+			return err
+		}
+		if expired {
+			if err := tx.Wake(RunKey(r.ID), w.Now); err != nil {
+				return err
+			}
+		}
+	}
+	if len(next.Samples) > 0 && w.Target.ID != "" {
+		t := w.Target
+		for _, s := range next.Samples {
+			t.Pace = t.Pace.With(s.Kind, s.Units, s.Took)
+		}
+		if _, err := tx.PutTarget(t); err != nil {
+			return err
+		}
+	}
+	return tx.AddFacts(next.Facts)
+}
+
+// tickSchedule opens what a schedule wants opened.
+func (e *Engine) tickSchedule(ctx context.Context, l store.Lease, id string) error {
+	opened := false
+	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error {
+		opened = false
+		s, err := tx.Schedule(id)
+		if fault.Is(err, fault.KindNotFound) {
+			return tx.Finish(l)
+		}
+		if err != nil {
+			return err
+		}
+		running, err := tx.Runs(store.RunFilter{Target: s.Target, Schedule: s.ID, Open: true, Limit: 1})
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		due := run.Look(s, len(running) > 0, now)
+		if !due.Schedule.Next.Start.Equal(s.Next.Start) {
+			if _, err := tx.PutSchedule(due.Schedule); err != nil {
+				return err
+			}
+		}
+		if due.Open {
+			t, err := tx.Target(s.Target)
+			if err != nil {
+				return err
+			}
+			r, facts := run.Open(run.ForSchedule(e.cfg.NewID(), s, t), now)
+			if _, err := tx.PutRun(r); err != nil {
+				return err
+			}
+			due.Facts = append(due.Facts, facts...)
+			if err := tx.Wake(RunKey(r.ID), now); err != nil {
+				return err
+			}
+			opened = true
+		}
+		if err := tx.AddFacts(due.Facts); err != nil {
+			return err
+		}
+		return release(tx, l, due.Wake)
+	})
+	if err == nil && opened {
+		e.Nudge()
+	}
+	return err
+}
+
+// How long house-keeping keeps, and how often it sweeps.
+const (
+	keepRequests = 24 * time.Hour
+	sweepEvery   = time.Hour
+)
+
+// keepHouse forgets what has served its time.
+func (e *Engine) keepHouse(ctx context.Context, l store.Lease) error {
+	return e.cfg.DB.Update(ctx, func(tx store.Tx) error {
+		now := time.Now()
+		if err := tx.ForgetRequests(now.Add(-keepRequests)); err != nil {
+			return err
+		}
+		return tx.Release(l, now.Add(sweepEvery))
+	})
+}

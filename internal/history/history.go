@@ -1,0 +1,44 @@
+// Package history holds facts that happened: who did what, when and why.
+// Facts are only ever added.
+package history
+
+import "time"
+
+// Fact is one thing that happened. It is written in the transaction that made
+// it so; there is no other way to write one.
+type Fact struct {
+	Seq     int64 // given by the store; grows, never reused
+	At      time.Time
+	Who     string // "engine", "agent/NAME" or "user/NAME"
+	Project string
+	Target  string // a target's id; may be empty
+	Run     string // a run's id; may be empty
+	Step    string // a step of the run's plan; may be empty
+	Kind    Kind
+	Text    string // one sentence for a person
+}
+
+// Kind says what sort of fact it is; part of the public interface.
+type Kind string
+
+// The kinds of facts.
+const (
+	RunOpened     Kind = "run.opened"
+	RunWaiting    Kind = "run.waiting"
+	RunPaused     Kind = "run.paused"
+	RunResumed    Kind = "run.resumed"
+	RunAborting   Kind = "run.aborting"
+	RunEnded      Kind = "run.ended"
+	PlanMade      Kind = "plan.made"
+	StepStarted   Kind = "step.started"
+	StepEnded     Kind = "step.ended"
+	PackageSet    Kind = "package.changed"
+	PackageFailed Kind = "package.failed"
+	Rebooted      Kind = "server.rebooted"
+	Enrolled      Kind = "server.enrolled"
+	TargetChanged Kind = "target.changed"
+	ScheduleSet   Kind = "schedule.changed"
+	FreezeSet     Kind = "freeze.changed"
+	NoticeTold    Kind = "notice.told"
+	Missed        Kind = "occurrence.missed"
+)

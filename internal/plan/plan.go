@@ -1,0 +1,167 @@
+// Package plan decides WHAT may happen next, and gives a typed reason for
+// everything that waits. Recipes make plans from what is observed; Decide reads
+// a plan, how far it is, and the world; Check is the second pair of eyes that
+// every plan passes before it becomes current. Nothing here does anything.
+//
+// A plan is a tree. Its leaves are steps, its inner nodes are sequences (one
+// child after the other) or rolling groups (members, oldest first, never more
+// than MaxUnavailable of them down). A plan never changes: when the world has
+// changed, a child plan with the next generation replaces it.
+package plan
+
+import (
+	"time"
+
+	"upkeep/internal/action"
+)
+
+// Plan is what a maintenance consists of.
+type Plan struct {
+	ID         string
+	Parent     string // the plan that this one replaces; empty for the first
+	Generation int64  // 1 for the first, the parent's plus one for every other
+	Made       time.Time
+	Why        string // one sentence: what the recipe saw
+	Root       Node
+}
+
+// Shape says how a node's children are done.
+type Shape string
+
+// The shapes of nodes.
+const (
+	Leaf     Shape = "step"
+	Sequence Shape = "sequence"
+	Rolling  Shape = "rolling"
+)
+
+// Node is a step, a sequence or a rolling group.
+type Node struct {
+	ID       string
+	Shape    Shape
+	Step     Step   // of a leaf
+	Children []Node // of a sequence or a rolling group
+	Limits   Limits // of a rolling group
+
+	// Member and Born are set on the children of a rolling group: which
+	// target this child is about, and its age.
+	Member string
+	Born   time.Time
+}
+
+// Limits is what a rolling group may cost.
+type Limits struct {
+	MaxUnavailable int // members that may be down at once, at least 1
+	Quorum         int // members that must stay up; 0: no more than MaxUnavailable asks
+}
+
+// Undo is how a step can be taken back.
+type Undo string
+
+// The ways back.
+const (
+	UndoNone    Undo = "none"         // there is nothing to take back
+	UndoReverse Undo = "reverse"      // its opposite takes it back
+	UndoRestore Undo = "restore"      // from a copy made before
+	ForwardOnly Undo = "forward-only" // only repair leads on
+)
+
+// Step is the smallest thing that is started.
+type Step struct {
+	ID       string // unique in its run, across all plans of it
+	Target   string
+	Action   action.Kind
+	Packages []action.Package
+	BootID   string // for action.Reboot
+
+	Disrupts bool
+	Estimate time.Duration // how long it is expected to take
+	Timeout  time.Duration // after this long the hand gives up; never less than Estimate
+	Attempts int           // how often it may be tried, at least 1
+	Undo     Undo
+
+	// Needs are facts that must hold when it starts, known from after the
+	// last action, such as FactObserved or "ready/NODE".
+	Needs []string
+
+	// Grace is how long the step is tried politely, counted from its first
+	// attempt; afterwards it is started with Force. Zero: never forced.
+	Grace time.Duration
+}
+
+// FactObserved holds when the target was looked at after the run's last action on it.
+const FactObserved = "observed"
+
+// Steps lists the tree's leaves in order.
+func (n Node) Steps() []Step {
+	if n.Shape == Leaf {
+		return []Step{n.Step}
+	}
+	var all []Step
+	for _, c := range n.Children {
+		all = append(all, c.Steps()...)
+	}
+	return all
+}
+
+// Step finds a leaf by its step's id.
+func (p Plan) Step(id string) (Step, bool) {
+	for _, s := range p.Root.Steps() {
+		if s.ID == id {
+			return s, true
+		}
+	}
+	return Step{}, false
+}
+
+// Stage is how far a step is.
+type Stage string
+
+// The stages of a step.
+const (
+	Todo    Stage = "todo"
+	Running Stage = "running" // ordered, no answer yet
+	Done    Stage = "done"
+	Failed  Stage = "failed" // for good: no attempts are left
+)
+
+// StepState is what has become of a step.
+type StepState struct {
+	Stage   Stage
+	Attempt int       // the newest, from 1; 0: never tried
+	First   time.Time // when it was first tried
+	Ordered time.Time // when the newest attempt was ordered
+	StartBy time.Time // the newest attempt may not begin later than this
+	Ended   time.Time
+	RetryAt time.Time // in stage Todo: not to be tried before this
+}
+
+// Progress is what has become of the steps of a plan; a missing one is Todo.
+type Progress map[string]StepState
+
+func (p Progress) stage(id string) Stage {
+	if s, ok := p[id]; ok && s.Stage != "" {
+		return s.Stage
+	}
+	return Todo
+}
+
+// ended reports whether every step below n is done.
+func (p Progress) ended(n Node) bool {
+	for _, s := range n.Steps() {
+		if p.stage(s.ID) != Done {
+			return false
+		}
+	}
+	return true
+}
+
+// begun reports whether any step below n was tried.
+func (p Progress) begun(n Node) bool {
+	for _, s := range n.Steps() {
+		if p.stage(s.ID) != Todo || p[s.ID].Attempt > 0 {
+			return true
+		}
+	}
+	return false
+}

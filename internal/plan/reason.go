@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Code is why something waits. The codes are part of the public interface.
+type Code string
+
+// The reasons for waiting.
+const (
+	WindowClosed Code = "window-closed" // Until: when it opens; zero if it never does again
+	DoesNotFit   Code = "does-not-fit"  // Need does not fit into Left; Until: the next occurrence
+	NeverFits    Code = "never-fits"    // Need is longer than the whole window
+	Frozen       Code = "freeze"        // By: the freeze; Until: its end
+	Claimed      Code = "claim"         // By: the run that holds the claim on What
+	BudgetUsed   Code = "budget"        // By: the members that are down
+	QuorumAtRisk Code = "quorum"        // By: the members that are down
+	Stale        Code = "stale"         // What: the fact that is missing or older than the last action
+	NotYet       Code = "not-yet"       // What: the fact that is known not to hold
+	After        Code = "after"         // By: the step or member that comes first
+	Stopped      Code = "stopped"       // By: the step that failed
+	Paused       Code = "paused"        // By: the person
+	Aborting     Code = "aborting"      // By: the person
+	NoNotice     Code = "notice"        // Until: when the notice is old enough; zero: none is published
+	Backoff      Code = "backoff"       // Until: when it is tried again
+	UnderWay     Code = "under-way"     // it has been ordered; Since: when
+	Silent       Code = "silent"        // it has been ordered and should have been answered; Since: when it was ordered
+)
+
+// Reason is why one thing waits: a code, and what is needed to say it.
+type Reason struct {
+	Code  Code
+	By    string
+	What  string
+	Since time.Time
+	Until time.Time
+	Need  time.Duration
+	Left  time.Duration
+}
+
+// Wait is a step that waits, and why.
+type Wait struct {
+	Step   string
+	Reason Reason
+}
+
+// Words says the reason in a sentence, in lang ("de", else English), with
+// times in zone.
+func (r Reason) Words(lang string, zone *time.Location) string {
+	at := func(t time.Time) string { return t.In(zone).Format("2006-01-02 15:04:05 MST") }
+	say := func(en, de string, args ...any) string {
+		if lang == "de" {
+			return fmt.Sprintf(de, args...)
+		}
+		return fmt.Sprintf(en, args...)
+	}
+	switch r.Code {
+	case WindowClosed:
+		if r.Until.IsZero() {
+			return say("the window is closed and does not open again", "das Fenster ist geschlossen und öffnet nicht mehr")
+		}
+		return say("the window is closed; it opens %s", "das Fenster ist geschlossen; es öffnet %s", at(r.Until))
+	case DoesNotFit:
+		s := say("it needs about %s and only %s of the window are left", "es braucht etwa %s, und vom Fenster bleiben nur %s", Round(r.Need), Round(r.Left))
+		if r.Until.IsZero() {
+			return s
+		}
+		return s + say("; the next one opens %s", "; das nächste öffnet %s", at(r.Until))
+	case NeverFits:
+		return say("it needs about %s and the whole window has only %s: make the window longer", "es braucht etwa %s, und das ganze Fenster hat nur %s: das Fenster verlängern", Round(r.Need), Round(r.Left))
+	case Frozen:
+		return say("a freeze is in force until %s: %s", "es gilt ein Änderungsstopp bis %s: %s", at(r.Until), r.By)
+	case Claimed:
+		return say("run %s is working on %s", "Lauf %s arbeitet an %s", r.By, claimWords(r.What))
+	case BudgetUsed:
+		return say("as many members are down as may be: %s", "so viele Mitglieder wie erlaubt sind außer Betrieb: %s", r.By)
+	case QuorumAtRisk:
+		return say("one member less and the quorum is gone; down: %s", "ein Mitglied weniger, und das Quorum ist verloren; außer Betrieb: %s", r.By)
+	case Stale:
+		return say("what is known of %q is older than the last action", "was über %q bekannt ist, ist älter als die letzte Handlung", r.What)
+	case NotYet:
+		return say("%q does not hold yet", "%q gilt noch nicht", r.What)
+	case After:
+		return say("it comes after %s", "es kommt nach %s", r.By)
+	case Stopped:
+		return say("step %s failed, so nothing more is started", "Schritt %s ist fehlgeschlagen, darum wird nichts mehr begonnen", r.By)
+	case Paused:
+		return say("paused by %s", "angehalten von %s", r.By)
+	case Aborting:
+		return say("aborted by %s", "abgebrochen von %s", r.By)
+	case NoNotice:
+		if r.Until.IsZero() {
+			return say("no notice has been published", "es ist keine Ankündigung veröffentlicht")
+		}
+		return say("the notice must be out until %s first", "die Ankündigung muss erst bis %s bestehen", at(r.Until))
+	case Backoff:
+		return say("it is tried again at %s", "es wird um %s noch einmal versucht", at(r.Until))
+	case UnderWay:
+		return say("under way since %s", "läuft seit %s", at(r.Since))
+	case Silent:
+		return say("ordered at %s; the host has not answered yet", "beauftragt um %s; der Host hat noch nicht geantwortet", at(r.Since))
+	}
+	return string(r.Code)
+}
+
+// Round shortens a duration for a reader: to seconds, or to minutes from an hour on.
+func Round(d time.Duration) string {
+	if d >= time.Hour {
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	return d.Round(time.Second).String()
+}
+
+func claimWords(key string) string {
+	if i := strings.LastIndexByte(key, '/'); i >= 0 {
+		return strings.SplitN(key, "/", 2)[0] + " " + key[i+1:]
+	}
+	return key
+}

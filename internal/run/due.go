@@ -1,0 +1,94 @@
+package run
+
+import (
+	"fmt"
+	"time"
+
+	"upkeep/internal/fleet"
+	"upkeep/internal/history"
+	"upkeep/internal/plan"
+	"upkeep/internal/window"
+)
+
+// Due is what a schedule wants at a moment.
+type Due struct {
+	Schedule fleet.Schedule // with the next occurrence that it waits for
+	Open     bool           // a run is to be opened, for the present window or its preparation
+	Facts    []history.Fact
+	Wake     time.Time // when to look again; zero: never
+}
+
+// Look says what a schedule wants now. running says that a run which the
+// schedule opened has not ended: it follows the window by itself, and no
+// second one is opened beside it.
+func Look(s fleet.Schedule, running bool, now time.Time) Due {
+	d := Due{Schedule: s}
+	if !s.Enabled {
+		d.Schedule.Next = window.Span{}
+		return d
+	}
+	if !s.Next.IsZero() && !now.Before(s.Next.End) {
+		d.missed(running, now)
+	}
+	if d.Schedule.Next.IsZero() {
+		d.Schedule.Next = upcoming(s.Window, now)
+	}
+	next := d.Schedule.Next
+	if next.IsZero() {
+		return d
+	}
+	if opens := next.Start.Add(-s.Policy.Prepare); now.Before(opens) {
+		d.Wake = opens
+		return d
+	}
+	d.Open = !running
+	d.Schedule.Next, _ = s.Window.Next(next.Start)
+	if !d.Schedule.Next.IsZero() {
+		d.Wake = d.Schedule.Next.Start.Add(-s.Policy.Prepare)
+	}
+	return d
+}
+
+// upcoming is the occurrence that is open, else the next one.
+func upcoming(w window.Window, now time.Time) window.Span {
+	if open, ok := w.Current(now); ok {
+		return open
+	}
+	next, _ := w.Next(now)
+	return next
+}
+
+// missed passes over the occurrences that began and ended unseen: the control
+// plane was down. Nothing is done late; the history says so, and the next
+// occurrence does the work.
+func (d *Due) missed(running bool, now time.Time) {
+	s := d.Schedule
+	first := s.Next
+	d.Schedule.Next = upcoming(s.Window, now)
+	if running {
+		return // its run waited through them and says why itself
+	}
+	d.Facts = append(d.Facts, history.Fact{
+		At: now, Who: engineName, Project: s.Project, Target: s.Target, Kind: history.Missed,
+		Text: fmt.Sprintf("schedule %q missed its window of %s: the control plane did not run; nothing was done", s.Name, first.Start.In(s.Window.Recurrence.Zone()).Format("2006-01-02 15:04 MST")),
+	})
+}
+
+// ForSchedule is the opening that a schedule asks for.
+func ForSchedule(id string, s fleet.Schedule, t fleet.Target) Opening {
+	return Opening{ID: id, Target: t, Schedule: s.ID, By: "schedule/" + s.Name, Policy: s.Policy, Window: s.Window}
+}
+
+// Now is the opening that a named person asks for: one window that begins now,
+// whatever the schedules say; and where overrideFreeze is set, whatever
+// freezes say.
+func Now(id string, t fleet.Target, p fleet.Policy, by, reason string, length time.Duration, overrideFreeze bool, now time.Time) (Opening, error) {
+	w, err := window.New(window.Once(now.Truncate(time.Second), "UTC"), length)
+	if err != nil {
+		return Opening{}, err
+	}
+	return Opening{
+		ID: id, Target: t, By: by, Reason: reason, Policy: p, Window: w,
+		Override: plan.Override{By: by, Freeze: overrideFreeze},
+	}, nil
+}
