@@ -1,0 +1,30 @@
+// Package lab brings up real small Debian 12 servers on one machine, with a
+// real apt repository, for the end-to-end tests of the agent. It is imported
+// by tests only, those behind the build tag e2e.
+//
+// A server is an overlay on one cached Debian root, with process, mount, host
+// name and network namespaces of its own, started by a small PID 1 (init1) that
+// keeps one service running. Apt, dpkg, maintainer scripts, boot ids and
+// reboot(2) are the real ones. What is not: there is no systemd, the kernel and
+// the clock are the machine's, and the disk is memory, so that a power cut
+// kills every process but loses no write.
+//
+//	off ── Boot ──▶ up ── reboot(2) inside ──▶ up, Boots()+1, /run empty
+//	 ▲               │
+//	 └──── Kill ─────┘  (a power cut; what was written stays)
+//
+// Everything talks on a network that belongs to the lab alone: a bridge in a
+// network namespace that has no way out. The repository is served there; the
+// test reaches it by Lab.DialContext and Lab.Listen, and puts programs there
+// by Lab.Command.
+//
+// A crash: namespaces are held by descriptors and servers carry a parent-death
+// signal, so both go with the test process however it ends. Mounts and files
+// stay, under a lock that the kernel released; the next lab removes them.
+//
+// It needs root, and on Debian the packages mmdebstrap and iproute2 (for a
+// machine that builds anything else from the repository: nothing more, packages
+// are made by Go). The first Root takes some 15 seconds and the network, from
+// the mirror of the machine's own apt; later ones take nothing. UPKEEP_CACHE
+// names the cache folder, os.UserCacheDir()/upkeep by default.
+package lab
