@@ -20,6 +20,7 @@ var base = lab.Base{Packages: []lab.Package{
 var upgrade = []string{"apt-get", "-q", "-y", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "upgrade"}
 
 func TestUpgradeIsARealOne(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, base)
 	l.Boot(t)
 	s := l.Servers[0]
@@ -78,6 +79,7 @@ func TestUpgradeIsARealOne(t *testing.T) {
 }
 
 func TestFailingPostinst(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, base)
 	l.Boot(t)
 	s := l.Servers[0]
@@ -101,6 +103,7 @@ func TestFailingPostinst(t *testing.T) {
 }
 
 func TestPowerCutInAPostinst(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, base)
 	l.Boot(t)
 	s := l.Servers[0]
@@ -118,6 +121,7 @@ func TestPowerCutInAPostinst(t *testing.T) {
 }
 
 func TestInterruptDpkg(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, base)
 	l.Boot(t)
 	s := l.Servers[0]
@@ -149,6 +153,7 @@ func repair(t *testing.T, s *lab.Server) {
 }
 
 func TestLocksAndADeadRepository(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, base)
 	l.Boot(t)
 	s := l.Servers[0]
@@ -168,6 +173,22 @@ func TestLocksAndADeadRepository(t *testing.T) {
 		t.Errorf("apt without its repository: %v\n%s", err, out)
 	}
 	l.Repo.SetDead(false)
+	exec(t, s, upgrade...)
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, 1, base)
+	l.Boot(t)
+	s := l.Servers[0]
+	check(t, l.Repo.Main.Add(lab.Plain("web", "2.0")))
+	l.Repo.Publish()
+	exec(t, s, "apt-get", "-q", "update")
+	check(t, s.SetDiskFull(true))
+	if out, err := s.Exec(upgrade[0], upgrade[1:]...); lab.ExitCode(err) != 100 {
+		t.Errorf("apt on a full disk: %v\n%s", err, out)
+	}
+	check(t, s.SetDiskFull(false))
 	exec(t, s, upgrade...)
 }
 

@@ -22,9 +22,9 @@
 // signal, so both go with the test process however it ends. Mounts and files
 // stay, under a lock that the kernel released; the next lab removes them.
 //
-// It needs root, and on Debian the packages mmdebstrap and iproute2 (for a
-// machine that builds anything else from the repository: nothing more, packages
-// are made by Go). The first Root takes some 15 seconds and the network, from
-// the mirror of the machine's own apt; later ones take nothing. UPKEEP_CACHE
-// names the cache folder, os.UserCacheDir()/upkeep by default.
+// It needs root, Go, and the Debian packages mmdebstrap, iproute2 and
+// util-linux. The first lab on a machine takes some 15 seconds more and the
+// network, for its root comes from the mirror that the machine's own apt is set
+// up with; later ones need neither. UPKEEP_CACHE names the cache folder,
+// os.UserCacheDir()/upkeep by default.
 package lab

@@ -20,6 +20,7 @@ import (
 const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
 func TestServersBootAndReachTheLab(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 2, lab.Base{})
 	l.Boot(t)
 
@@ -44,9 +45,14 @@ func TestServersBootAndReachTheLab(t *testing.T) {
 }
 
 func TestProgramsAndTheTestMeetInTheLab(t *testing.T) {
-	l := lab.New(t, 1, lab.Base{})
+	t.Parallel()
+	own := lab.GoBuild(t, "upkeep/internal/lab/init1")
+	l := lab.New(t, 1, lab.Base{Programs: map[string]string{"/usr/local/bin/own": own}})
 	l.Boot(t)
 
+	if out, err := l.Servers[0].Exec("own"); lab.ExitCode(err) != 1 || !strings.Contains(out, "not PID 1") {
+		t.Errorf("a program of the machine on a server: %v\n%s", err, out)
+	}
 	listener, err := l.Listen(lab.Gateway + ":8080")
 	check(t, err)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") })}
@@ -78,6 +84,7 @@ func TestProgramsAndTheTestMeetInTheLab(t *testing.T) {
 }
 
 func TestRebootIsARealOne(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, lab.Base{})
 	l.Boot(t)
 	s := l.Servers[0]
@@ -103,6 +110,7 @@ func TestRebootIsARealOne(t *testing.T) {
 }
 
 func TestPowerCutAndBoot(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, lab.Base{})
 	l.Boot(t)
 	s := l.Servers[0]
@@ -121,6 +129,7 @@ func TestPowerCutAndBoot(t *testing.T) {
 }
 
 func TestServiceRestartsAndItsChildrenLive(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t, 1, lab.Base{})
 	s := l.Servers[0]
 	check(t, s.SetService([]string{"WORD=started"}, "/bin/sh", "-c", "echo $WORD; sleep 1000 & wait"))

@@ -217,6 +217,23 @@ func (s *Server) SetDown(down bool) error {
 	return nil
 }
 
+// SetDiskFull makes the disk so small that nothing more fits on it, or gives it
+// its size back.
+func (s *Server) SetDiskFull(full bool) error {
+	size := diskSize
+	if full {
+		var disk unix.Statfs_t
+		if err := unix.Statfs(s.dir, &disk); err != nil {
+			return fmt.Errorf("disk of %s: %w", s.Name, err)
+		}
+		size = strconv.FormatUint((disk.Blocks-disk.Bfree)*uint64(disk.Bsize), 10)
+	}
+	if err := unix.Mount("tmpfs", s.dir, "tmpfs", unix.MS_REMOUNT, "mode=755,size="+size); err != nil {
+		return fmt.Errorf("disk of %s: %w", s.Name, err)
+	}
+	return nil
+}
+
 // newServer makes a server, off and without a cable, on the given lower
 // folders of an overlay.
 func (l *Lab) newServer(name, lower, initProgram string) (*Server, error) {

@@ -136,7 +136,8 @@ func (s *Server) Pids(name string) ([]int, error) {
 	return pids, nil
 }
 
-// WaitBegin waits until a package of this name and version is being configured.
+// WaitBegin waits until a package of this name and version is being configured
+// for the first time, or has been.
 func (s *Server) WaitBegin(ctx context.Context, name, version string) error {
 	for {
 		begins, err := s.Begins()
