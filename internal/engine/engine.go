@@ -229,6 +229,9 @@ func readWorld(tx store.Tx, r run.Run) (run.World, error) {
 	if w.Answers, err = tx.Answers(r.ID); err != nil {
 		return w, err
 	}
+	if w.Handed, err = tx.Handed(r.ID); err != nil {
+		return w, err
+	}
 	w.Claims, err = tx.ClaimsOn(r.ClaimKeys())
 	for key, holder := range w.Claims {
 		if holder == r.ID {

@@ -114,6 +114,14 @@ func Round(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// Count says how many there are of a thing: "1 package", "2 packages".
+func Count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 func claimWords(key string) string {
 	if i := strings.LastIndexByte(key, '/'); i >= 0 {
 		return strings.SplitN(key, "/", 2)[0] + " " + key[i+1:]

@@ -48,11 +48,11 @@ func Server(v ServerView, generation int64) (root Node, why string, ok bool) {
 		return b.root(), "the package lists are to be fetched first", true
 	case len(obs.HalfConfigured) > 0 && v.Repairs < maxRepairs:
 		b.add(action.Repair, 1, nil, "")
-		return b.root(), fmt.Sprintf("an installation was cut off: %d packages are half configured", len(obs.HalfConfigured)), true
+		return b.root(), Count(len(obs.HalfConfigured), "package") + " half configured, to be repaired first", true
 	case len(obs.HalfConfigured) > 0 && v.Restores < maxRestores && len(restorable(v)) > 0:
 		back := restorable(v)
 		b.add(action.Restore, len(back), back, "")
-		return b.root(), fmt.Sprintf("%d failed packages are to be put back to the version they had", len(back)), true
+		return b.root(), Count(len(back), "failed package") + " to be put back to the former version", true
 	case len(obs.HalfConfigured) > 0:
 		// A reboot with half-configured packages may not come up again.
 		return Node{}, "packages stay half configured; a person must look", false
@@ -62,7 +62,7 @@ func Server(v ServerView, generation int64) (root Node, why string, ok bool) {
 		for batch := range slices.Chunk(todo, v.Policy.Batch) {
 			b.add(action.Install, len(batch), batch, "")
 		}
-		return b.root(), fmt.Sprintf("%d packages are to be installed", len(todo)), true
+		return b.root(), Count(len(todo), "package") + " to be installed", true
 	}
 	if obs.RebootRequired && v.Policy.Reboot == fleet.RebootIfRequired && v.Reboots < maxReboots {
 		b.add(action.Reboot, 1, nil, obs.BootID)

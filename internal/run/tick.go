@@ -20,6 +20,7 @@ type World struct {
 	Freezes []window.Freeze
 	Claims  map[string]string        // key → the other run that holds it
 	Answers map[string]action.Result // order key → its answer, of this run's orders that have one
+	Handed  map[string]time.Time     // order key → when the host may first have seen it, of those without an answer
 }
 
 // engineName is who acts when nobody asked for it.
@@ -32,6 +33,9 @@ const giveUpAfter = time.Hour
 // retryAfter is the pause between attempts of a step that may be tried again;
 // it doubles with each attempt.
 const retryAfter = 10 * time.Second
+
+// askAgain is how soon a run looks again at what others hold or know.
+const askAgain = 15 * time.Second
 
 // idleTick bounds how long a run goes unlooked at: nudges get lost.
 const idleTick = 10 * time.Minute
@@ -114,16 +118,18 @@ func (t *ticker) collect() {
 			// It may still be lying there unseen. If the host has it, this
 			// does nothing, and its answer is waited for.
 			t.next.Withdraw = append(t.next.Withdraw, key)
-			t.silent(s, st)
+			t.silent(s, st, key)
 		default:
-			t.silent(s, st)
+			t.silent(s, st, key)
 		}
 	}
 }
 
-// silent gives up on a host that has not answered for very long.
-func (t *ticker) silent(s plan.Step, st plan.StepState) {
-	if !t.w.Now.After(st.Ordered.Add(s.Timeout)) {
+// silent gives up on a host that has an order and has not answered for very
+// long. An order that it can't have seen is no reason to: it expires.
+func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
+	handed, ok := t.w.Handed[key]
+	if !ok || !t.w.Now.After(handed.Add(s.Timeout)) {
 		return
 	}
 	if t.r.Made.Silent.IsZero() {
@@ -135,11 +141,10 @@ func (t *ticker) silent(s plan.Step, st plan.StepState) {
 	}
 	st.Stage, st.Ended = plan.Failed, t.w.Now
 	t.r.Progress[s.ID] = st
-	why := fmt.Sprintf("%s was ordered at %s and %s has not answered since: what became of it is unknown. Look at the server's console; if it is up, see that the agent runs and reaches us; then start a new run, which looks at the server before it touches it",
-		s.Action, st.Ordered.UTC().Format(time.RFC3339), t.r.Name)
+	why := fmt.Sprintf("%s was handed to %s at %s and has not been answered since: what became of it is unknown. Look at the server's console; if it is up, see that the agent runs and reaches us; then start a new run, which looks at the server before it touches it",
+		s.Action, t.r.Name, handed.UTC().Format(time.RFC3339))
 	t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: why})
 	t.say(engineName, history.StepEnded, s.ID, why)
-	t.next.Withdraw = append(t.next.Withdraw, orderKey(t.r, s, st))
 }
 
 // answered takes in one answer.
@@ -347,14 +352,14 @@ func (t *ticker) finish(why string) {
 	}
 	res := &t.r.Result
 	if len(res.Failures) > 0 || len(t.w.Target.Observed.HalfConfigured) > 0 {
-		text := fmt.Sprintf("%d packages installed, %d failed", len(res.Changes), len(res.Failures))
+		text := fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), len(res.Failures))
 		if half := t.w.Target.Observed.HalfConfigured; len(half) > 0 {
 			text += fmt.Sprintf("; %s stay half configured: on the server, look at the output of \"dpkg --configure -a\", mend the cause and run it again", strings.Join(half, ", "))
 		}
 		t.end(Failed, text)
 		return
 	}
-	text := fmt.Sprintf("%d packages installed, %d failed, %d reboots", len(res.Changes), len(res.Failures), res.Reboots)
+	text := fmt.Sprintf("%s installed, 0 failed, %s", plan.Count(t.installed(), "package"), plan.Count(res.Reboots, "reboot"))
 	if t.w.Target.Observed.RebootRequired {
 		text += "; a reboot is required and was not made"
 	}
@@ -366,7 +371,26 @@ func (t *ticker) windowOver() {
 	for _, p := range plan.Wanted(t.view()) {
 		t.r.Result.Left = append(t.r.Result.Left, p.Name)
 	}
-	t.end(Failed, fmt.Sprintf("the window is over and does not open again; %d packages are left", len(t.r.Result.Left)))
+	t.end(Failed, fmt.Sprintf("the window is over and does not open again; %s left", plan.Count(len(t.r.Result.Left), "package")))
+}
+
+// installed counts the packages that have another version than before the run
+// and did not fail.
+func (t *ticker) installed() int {
+	first, last := map[string]string{}, map[string]string{}
+	for _, c := range t.r.Result.Changes {
+		if _, seen := first[c.Name]; !seen {
+			first[c.Name] = c.From
+		}
+		last[c.Name] = c.To
+	}
+	n := 0
+	for name, to := range last {
+		if first[name] != to && t.r.Made.Failed[name] == "" {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *ticker) end(s State, text string) {
@@ -406,11 +430,11 @@ func (t *ticker) order(s plan.Start) {
 		Run: t.r.ID, Step: s.Step.ID, Attempt: s.Attempt, Target: s.Step.Target,
 		Kind: s.Step.Action, Packages: s.Step.Packages, BootID: s.Step.BootID, Timeout: s.Step.Timeout,
 	}})
-	text := fmt.Sprintf("%s ordered, expected to take %s", s.Step.Action, plan.Round(s.Step.Estimate))
+	what := string(s.Step.Action)
 	if n := len(s.Step.Packages); n > 0 {
-		text = fmt.Sprintf("%s of %d packages ordered, expected to take %s", s.Step.Action, n, plan.Round(s.Step.Estimate))
+		what += " of " + plan.Count(n, "package")
 	}
-	t.say(engineName, history.StepStarted, s.Step.ID, text)
+	t.say(engineName, history.StepStarted, s.Step.ID, fmt.Sprintf("%s ordered, expected to take %s", what, plan.Round(s.Step.Estimate)))
 }
 
 // settle sets state, waits, claims and the next tick after a decision.
@@ -447,6 +471,9 @@ func (t *ticker) wake() time.Time {
 	}
 	for _, w := range t.r.Waits {
 		sooner(w.Reason.Until)
+		if w.Reason.Code == plan.Claimed || w.Reason.Code == plan.Stale {
+			sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
+		}
 	}
 	for _, st := range t.r.Progress {
 		if st.Stage == plan.Running {
