@@ -153,22 +153,19 @@ func (d *Desk) DeleteServer(ctx context.Context, c Caller, project, idOrName str
 
 // Enrol makes a one-time secret with which an agent becomes this server's.
 func (d *Desk) Enrol(ctx context.Context, c Caller, project, idOrName string) (e Enrolment, err error) {
-	secret, row, err := identity.NewEnrolment(time.Now())
-	if err != nil {
-		return e, err
-	}
 	err = d.db.Update(ctx, func(tx store.Tx) error {
 		t, err := findServer(tx, c, identity.Write, project, idOrName)
 		if err != nil {
 			return err
 		}
-		row.Target = t.ID
+		secret, row := identity.NewEnrolment(t.ID, identity.EnrolmentTTL, time.Now())
+		e = Enrolment{Secret: secret, Expires: row.Expires}
 		if err := tx.PutEnrolment(row); err != nil {
 			return err
 		}
 		return tx.AddFacts(c.fact(t.Project, t.ID, history.Enrolled, "enrolment token made, good until %s", row.Expires.UTC().Format(time.RFC3339)))
 	})
-	return Enrolment{Secret: secret, Expires: row.Expires}, err
+	return e, err
 }
 
 // findServer finds a server that the caller may use so.
