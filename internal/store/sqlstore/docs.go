@@ -1,0 +1,193 @@
+package sqlstore
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"upkeep/internal/fleet"
+	"upkeep/internal/run"
+	"upkeep/internal/window"
+)
+
+// Documents are the parts of a row that nobody selects by, as JSON. Domain
+// structs are kept whole, under the names of their fields: those names are a
+// format, and testdata holds one document of each sort to guard it.
+
+// absent hides a field of an embedded struct from its document, because a
+// column has it.
+type absent *struct{}
+
+type targetDoc struct {
+	fleet.Target
+	Observed   absent `json:",omitempty"`
+	Generation absent `json:",omitempty"`
+	Revision   absent `json:",omitempty"`
+}
+
+type scheduleDoc struct {
+	fleet.Schedule
+	Window   windowDoc
+	Revision absent `json:",omitempty"`
+}
+
+type runDoc struct {
+	run.Run
+	Window   windowDoc
+	Revision absent `json:",omitempty"`
+}
+
+// windowDoc is a window as people write it, such as "4h0m0s" from an RRULE.
+type windowDoc struct {
+	RRule    string
+	Duration string
+}
+
+func windowToDoc(w window.Window) windowDoc {
+	return windowDoc{RRule: w.Recurrence.String(), Duration: w.Duration.String()}
+}
+
+func (d windowDoc) window() (window.Window, error) {
+	length, err := time.ParseDuration(d.Duration)
+	if err != nil {
+		return window.Window{}, err
+	}
+	r, err := recurrence(d.RRule)
+	return window.Window{Recurrence: r, Duration: length}, err
+}
+
+// recurrences remembers what texts mean, for parsing one is dear and a fleet
+// has few of them.
+var recurrences struct {
+	sync.Mutex
+	known map[string]window.Recurrence
+}
+
+const maxRecurrences = 1000
+
+func recurrence(text string) (window.Recurrence, error) {
+	if text == "" {
+		return window.Recurrence{}, nil
+	}
+	c := &recurrences
+	c.Lock()
+	r, ok := c.known[text]
+	c.Unlock()
+	if ok {
+		return r, nil
+	}
+	r, err := window.ParseRRule(text)
+	if err != nil {
+		return r, fmt.Errorf("stored rule %q: %w", text, err)
+	}
+	c.Lock()
+	defer c.Unlock()
+	if c.known == nil || len(c.known) >= maxRecurrences {
+		c.known = make(map[string]window.Recurrence)
+	}
+	c.known[text] = r
+	return r, nil
+}
+
+// encode makes a document.
+func encode(v any) (string, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return "", err
+	}
+	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// decode reads a document into what v points to; its times come back in UTC.
+func decode(text string, v any) error {
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		return fmt.Errorf("stored document: %w", err)
+	}
+	toUTC(reflect.ValueOf(v).Elem())
+	return nil
+}
+
+var timeType = reflect.TypeFor[time.Time]()
+
+// toUTC turns every time below v.
+func toUTC(v reflect.Value) {
+	if !hasTime(v.Type()) {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		if v.Type() == timeType {
+			v.Set(reflect.ValueOf(v.Interface().(time.Time).UTC()))
+			return
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				toUTC(v.Field(i))
+			}
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			toUTC(v.Elem())
+		}
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			toUTC(v.Index(i))
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			value := reflect.New(v.Type().Elem()).Elem()
+			value.Set(v.MapIndex(key))
+			toUTC(value)
+			v.SetMapIndex(key, value)
+		}
+	}
+}
+
+// timed remembers which types have times in them: most of a large document has none.
+var timed sync.Map // reflect.Type → bool
+
+func hasTime(t reflect.Type) bool {
+	if known, ok := timed.Load(t); ok {
+		return known.(bool)
+	}
+	found := findTime(t, map[reflect.Type]bool{})
+	timed.Store(t, found)
+	return found
+}
+
+func findTime(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if t == timeType {
+		return true
+	}
+	if seen[t] {
+		return false
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Struct:
+		for f := range fields(t) {
+			if findTime(f, seen) {
+				return true
+			}
+		}
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return findTime(t.Elem(), seen)
+	}
+	return false
+}
+
+// fields yields the types of the exported fields.
+func fields(t reflect.Type) func(yield func(reflect.Type) bool) {
+	return func(yield func(reflect.Type) bool) {
+		for i := range t.NumField() {
+			if f := t.Field(i); f.IsExported() && !yield(f.Type) {
+				return
+			}
+		}
+	}
+}

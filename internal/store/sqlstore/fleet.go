@@ -1,0 +1,255 @@
+package sqlstore
+
+import (
+	"errors"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
+	"upkeep/internal/store"
+	"upkeep/internal/window"
+)
+
+const selectTarget = `SELECT doc, observed, generation, revision FROM targets`
+
+func scanTarget(row scanner) (fleet.Target, error) {
+	var text string
+	var observed *string
+	var generation, revision int64
+	if err := row.Scan(&text, &observed, &generation, &revision); err != nil {
+		return fleet.Target{}, err
+	}
+	var d targetDoc
+	if err := decode(text, &d); err != nil {
+		return fleet.Target{}, err
+	}
+	t := d.Target
+	t.Generation, t.Revision = generation, revision
+	if observed != nil {
+		t.Observed = new(action.Observation)
+		if err := decode(*observed, t.Observed); err != nil {
+			return fleet.Target{}, err
+		}
+	}
+	return t, nil
+}
+
+// Target implements store.Targets.
+func (t *tx) Target(id string) (fleet.Target, error) {
+	return one(t, "target", id, selectTarget+` WHERE id = $1`, []any{id}, scanTarget)
+}
+
+// TargetNamed implements store.Targets.
+func (t *tx) TargetNamed(project, name string) (fleet.Target, error) {
+	return one(t, "target", name, selectTarget+` WHERE project = $1 AND name = $2`, []any{project, name}, scanTarget)
+}
+
+// Targets implements store.Targets.
+func (t *tx) Targets(f store.TargetFilter) ([]fleet.Target, error) {
+	var w filter
+	w.equal("project", f.Project)
+	w.equal("grp", f.Group)
+	if f.After != "" {
+		w.add("id > ?", f.After)
+	}
+	return list(t, "list targets", w.query(selectTarget, "id", f.Limit), w.args, scanTarget)
+}
+
+// PutTarget implements store.Targets.
+func (t *tx) PutTarget(target fleet.Target) (fleet.Target, error) {
+	none := fleet.Target{}
+	doc, err := encode(targetDoc{Target: target})
+	if err != nil {
+		return none, fault.Internal("write target", err)
+	}
+	var observed any
+	if target.Observed != nil {
+		text, err := encode(target.Observed)
+		if err != nil {
+			return none, fault.Internal("write target", err)
+		}
+		observed = text
+	}
+	if err := t.free("target", target.Name, `SELECT id FROM targets WHERE project = $1 AND name = $2 AND id <> $3`,
+		target.Project, target.Name, target.ID); err != nil {
+		return none, err
+	}
+	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed}
+	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, generation, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, 1) ON CONFLICT DO NOTHING`
+	update := `UPDATE targets SET project = $2, name = $3, grp = $4, doc = $5, observed = $6, revision = revision + 1
+		WHERE id = $1 AND revision = $7`
+	if err := t.put("target", target.ID, target.Revision, insert, update, args); err != nil {
+		return none, err
+	}
+	return t.Target(target.ID)
+}
+
+// DeleteTarget implements store.Targets. Schedules and orders go by themselves.
+func (t *tx) DeleteTarget(id string) error {
+	if _, err := t.exec("delete target", `DELETE FROM agents WHERE target = $1`, id); err != nil {
+		return err
+	}
+	if _, err := t.exec("delete target", `DELETE FROM enrolments WHERE target = $1`, id); err != nil {
+		return err
+	}
+	return t.remove("target", id, `DELETE FROM targets WHERE id = $1`)
+}
+
+// put inserts (revision 0) or replaces by compare-and-set. The id is the first
+// of args; revision comes after the last.
+func (t *tx) put(what, id string, revision int64, insert, update string, args []any) error {
+	if id == "" {
+		return fault.Internal("write "+what, errors.New("it has no id"))
+	}
+	if revision == 0 {
+		n, err := t.exec("write "+what, insert, args...)
+		if err == nil && n == 0 {
+			err = fault.Conflict("%s %q exists already", what, id)
+		}
+		return err
+	}
+	n, err := t.exec("write "+what, update, append(args, revision)...)
+	if err != nil || n > 0 {
+		return err
+	}
+	found, err := t.get("read "+what, `SELECT revision FROM `+what+`s WHERE id = $1`, []any{id}, new(int64))
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return fault.NotFound(what, id)
+	}
+	return fault.Conflict("%s %q has been changed by somebody else meanwhile", what, id)
+}
+
+// free reports a conflict if the query finds another thing of that name.
+func (t *tx) free(what, name, query string, args ...any) error {
+	found, err := t.get("look for "+what, query, args, new(string))
+	if err == nil && found {
+		err = fault.Conflict("there is a %s named %q already", what, name)
+	}
+	return err
+}
+
+// remove deletes one thing by its id.
+func (t *tx) remove(what, id, query string) error {
+	n, err := t.exec("delete "+what, query, id)
+	if err == nil && n == 0 {
+		err = fault.NotFound(what, id)
+	}
+	return err
+}
+
+const selectSchedule = `SELECT doc, revision FROM schedules`
+
+func scanSchedule(row scanner) (fleet.Schedule, error) {
+	var text string
+	var revision int64
+	if err := row.Scan(&text, &revision); err != nil {
+		return fleet.Schedule{}, err
+	}
+	var d scheduleDoc
+	if err := decode(text, &d); err != nil {
+		return fleet.Schedule{}, err
+	}
+	s := d.Schedule
+	s.Revision = revision
+	var err error
+	s.Window, err = d.Window.window()
+	return s, err
+}
+
+// Schedule implements store.Schedules.
+func (t *tx) Schedule(id string) (fleet.Schedule, error) {
+	return one(t, "schedule", id, selectSchedule+` WHERE id = $1`, []any{id}, scanSchedule)
+}
+
+// Schedules implements store.Schedules.
+func (t *tx) Schedules(f store.ScheduleFilter) ([]fleet.Schedule, error) {
+	var w filter
+	w.equal("project", f.Project)
+	w.equal("target", f.Target)
+	if f.After != "" {
+		w.add("id > ?", f.After)
+	}
+	return list(t, "list schedules", w.query(selectSchedule, "id", f.Limit), w.args, scanSchedule)
+}
+
+// PutSchedule implements store.Schedules.
+func (t *tx) PutSchedule(s fleet.Schedule) (fleet.Schedule, error) {
+	none := fleet.Schedule{}
+	doc, err := encode(scheduleDoc{Schedule: s, Window: windowToDoc(s.Window)})
+	if err != nil {
+		return none, fault.Internal("write schedule", err)
+	}
+	found, err := t.get("look for target", `SELECT id FROM targets WHERE id = $1`, []any{s.Target}, new(string))
+	if err == nil && !found {
+		err = fault.NotFound("target", s.Target)
+	}
+	if err != nil {
+		return none, err
+	}
+	if err := t.free("schedule", s.Name, `SELECT id FROM schedules WHERE target = $1 AND name = $2 AND id <> $3`,
+		s.Target, s.Name, s.ID); err != nil {
+		return none, err
+	}
+	args := []any{s.ID, s.Project, s.Target, s.Name, doc}
+	insert := `INSERT INTO schedules (id, project, target, name, doc, revision)
+		VALUES ($1, $2, $3, $4, $5, 1) ON CONFLICT DO NOTHING`
+	update := `UPDATE schedules SET project = $2, target = $3, name = $4, doc = $5, revision = revision + 1
+		WHERE id = $1 AND revision = $6`
+	if err := t.put("schedule", s.ID, s.Revision, insert, update, args); err != nil {
+		return none, err
+	}
+	return t.Schedule(s.ID)
+}
+
+// DeleteSchedule implements store.Schedules.
+func (t *tx) DeleteSchedule(id string) error {
+	return t.remove("schedule", id, `DELETE FROM schedules WHERE id = $1`)
+}
+
+const selectFreeze = `SELECT doc FROM freezes`
+
+func scanFreeze(row scanner) (window.Freeze, error) {
+	var f window.Freeze
+	var text string
+	if err := row.Scan(&text); err != nil {
+		return f, err
+	}
+	return f, decode(text, &f)
+}
+
+// Freeze implements store.Freezes.
+func (t *tx) Freeze(id string) (window.Freeze, error) {
+	return one(t, "freeze", id, selectFreeze+` WHERE id = $1`, []any{id}, scanFreeze)
+}
+
+// Freezes implements store.Freezes.
+func (t *tx) Freezes(project string, endAfter time.Time) ([]window.Freeze, error) {
+	var w filter
+	w.add("ends > ?", micros(endAfter))
+	if project != "" {
+		w.add("(project = '' OR project = ?)", project)
+	}
+	return list(t, "list freezes", w.query(selectFreeze, "starts, id", 0), w.args, scanFreeze)
+}
+
+// PutFreeze implements store.Freezes.
+func (t *tx) PutFreeze(f window.Freeze) error {
+	doc, err := encode(f)
+	if err != nil {
+		return fault.Internal("write freeze", err)
+	}
+	_, err = t.exec("write freeze", `INSERT INTO freezes (id, project, starts, ends, doc) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (id) DO UPDATE SET project = excluded.project, starts = excluded.starts, ends = excluded.ends, doc = excluded.doc`,
+		f.ID, f.Project, micros(f.Span.Start), micros(f.Span.End), doc)
+	return err
+}
+
+// DeleteFreeze implements store.Freezes.
+func (t *tx) DeleteFreeze(id string) error {
+	return t.remove("freeze", id, `DELETE FROM freezes WHERE id = $1`)
+}

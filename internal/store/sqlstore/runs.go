@@ -1,0 +1,128 @@
+package sqlstore
+
+import (
+	"slices"
+
+	"upkeep/internal/fault"
+	"upkeep/internal/run"
+	"upkeep/internal/store"
+)
+
+const selectRun = `SELECT doc, revision FROM runs`
+
+func scanRun(row scanner) (run.Run, error) {
+	var text string
+	var revision int64
+	if err := row.Scan(&text, &revision); err != nil {
+		return run.Run{}, err
+	}
+	var d runDoc
+	if err := decode(text, &d); err != nil {
+		return run.Run{}, err
+	}
+	r := d.Run
+	r.Revision = revision
+	var err error
+	r.Window, err = d.Window.window()
+	return r, err
+}
+
+// Run implements store.Runs.
+func (t *tx) Run(id string) (run.Run, error) {
+	return one(t, "run", id, selectRun+` WHERE id = $1`, []any{id}, scanRun)
+}
+
+// Runs implements store.Runs.
+func (t *tx) Runs(f store.RunFilter) ([]run.Run, error) {
+	var w filter
+	w.equal("project", f.Project)
+	w.equal("target", f.Target)
+	w.equal("schedule", f.Schedule)
+	if f.Before != "" {
+		w.add("id < ?", f.Before)
+	}
+	if f.Open {
+		w.conds = append(w.conds, "ended = 0")
+	}
+	return list(t, "list runs", w.query(selectRun, "id DESC", f.Limit), w.args, scanRun)
+}
+
+// PutRun implements store.Runs.
+func (t *tx) PutRun(r run.Run) (run.Run, error) {
+	none := run.Run{}
+	doc, err := encode(runDoc{Run: r, Window: windowToDoc(r.Window)})
+	if err != nil {
+		return none, fault.Internal("write run", err)
+	}
+	holders, err := t.ClaimsOn(r.Holds)
+	if err != nil {
+		return none, err
+	}
+	for _, key := range r.Holds { // in r's order, so that the answer is always the same
+		if other, ok := holders[key]; ok && other != r.ID {
+			return none, fault.Conflict("run %s holds %s", other, key)
+		}
+	}
+	ended := 0
+	if r.State.Ended() {
+		ended = 1
+	}
+	args := []any{r.ID, r.Project, r.Target, r.Schedule, ended, doc}
+	insert := `INSERT INTO runs (id, project, target, schedule, ended, doc, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, 1) ON CONFLICT DO NOTHING`
+	update := `UPDATE runs SET project = $2, target = $3, schedule = $4, ended = $5, doc = $6, revision = revision + 1
+		WHERE id = $1 AND revision = $7`
+	if err := t.put("run", r.ID, r.Revision, insert, update, args); err != nil {
+		return none, err
+	}
+	if err := t.hold(r.ID, r.Holds); err != nil {
+		return none, err
+	}
+	return t.Run(r.ID)
+}
+
+// hold makes the run's claims exactly those.
+func (t *tx) hold(id string, keys []string) error {
+	held, err := list(t, "read claims", `SELECT key FROM claims WHERE run = $1`, []any{id}, func(row scanner) (key string, err error) {
+		return key, row.Scan(&key)
+	})
+	if err != nil {
+		return err
+	}
+	for _, key := range held {
+		if !slices.Contains(keys, key) {
+			if _, err := t.exec("drop claim", `DELETE FROM claims WHERE key = $1 AND run = $2`, key, id); err != nil {
+				return err
+			}
+		}
+	}
+	for _, part := range chunks(keys) {
+		for _, key := range part {
+			if slices.Contains(held, key) {
+				continue
+			}
+			if _, err := t.exec("take claim", `INSERT INTO claims (key, run) VALUES ($1, $2)`, key, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ClaimsOn implements store.Claims.
+func (t *tx) ClaimsOn(keys []string) (map[string]string, error) {
+	holders := make(map[string]string)
+	for _, part := range chunks(keys) {
+		cond, args := in("key", part, nil)
+		err := t.each("read claims", `SELECT key, run FROM claims WHERE `+cond, args, func(row scanner) error {
+			var key, id string
+			err := row.Scan(&key, &id)
+			holders[key] = id
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return holders, nil
+}
