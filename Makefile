@@ -1,0 +1,115 @@
+# `make` lists what there is; CONTRIBUTING.md says when to use it.
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-builtin-rules --no-print-directory
+
+# Go where its own instructions put it, for shells that do not say so.
+export PATH        := $(CURDIR)/.cache/tools:$(PATH):/usr/local/go/bin
+export GOTOOLCHAIN := local
+# A clone that belongs to another user has no version to stamp; git refuses it.
+export GOFLAGS     := $(strip -buildvcs=false $(filter-out -buildvcs%,$(shell go env GOFLAGS 2>/dev/null)))
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# Weeks that `make simulate` lives through. A plain `go test ./...` does few.
+SIM_WEEKS ?= 10000
+
+# A pipeline has every test run again, and in another order each time.
+FRESH := $(if $(CI),-count=1 -shuffle=on)
+
+# Packages that have tests on real servers or in a browser.
+E2E = $(shell grep -rlE --include='*_test.go' '^//go:build .*\<e2e\>' cmd internal 2>/dev/null | xargs -r dirname | sort -u | sed 's,^,./,')
+
+# The lab makes namespaces and mounts, which is root's to do.
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH" GOFLAGS="$$GOFLAGS" GOTOOLCHAIN=local)
+
+TOOLS := $(patsubst tools/%/go.mod,%,$(wildcard tools/*/go.mod))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+##### To run it
+
+.PHONY: demo
+demo: ## Upkeep on this machine, until interrupted; changes nothing
+	go run ./cmd/upkeep demo
+
+.PHONY: build
+build: ## bin/upkeep, one static file
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/upkeep ./cmd/upkeep
+
+##### To test it
+
+.PHONY: test
+test: ## everything, on a bare Debian with Go: installs what is missing, then all checks below
+	@scripts/test.sh setup tools -- lint generated modules unit simulate e2e
+
+.PHONY: lint
+lint: tools ## formatting, vet, linters, known vulnerabilities
+	@scripts/unformatted.sh
+	go vet ./...
+	go vet -tags e2e ./...
+	golangci-lint run
+	shellcheck .ci/run scripts/*.sh
+	@scripts/vulnerabilities.sh
+
+.PHONY: generated
+generated: tools ## what is generated is as its sources say
+	@scripts/generated.sh
+
+.PHONY: modules
+modules: ## go.mod is tidy, and what was downloaded is what go.sum says
+	go mod tidy -diff
+	go mod verify
+
+.PHONY: unit
+unit: ## the tests of every package, under the race detector
+	CGO_ENABLED=1 go test -race -timeout 20m $(FRESH) ./...
+
+.PHONY: simulate
+simulate: ## SIM_WEEKS simulated weeks with faults; UPKEEP_SIM_SEED repeats one
+	UPKEEP_SIM_WEEKS=$(SIM_WEEKS) go test -count=1 -timeout 40m ./internal/sim/...
+
+.PHONY: e2e
+e2e: ## real servers, real databases, a real browser; as root
+	@test -n '$(E2E)' || { echo 'make e2e: no package has a test behind the tag e2e' >&2; exit 1; }
+	$(AS_ROOT) go test -tags e2e -p 1 -count=1 -timeout 40m $(E2E)
+
+.PHONY: bench
+bench: ## benchmarks, five times each, as benchstat likes them
+	go test -run '^$$' -bench . -benchmem -count 5 -p 1 ./internal/window/... ./internal/store/...
+
+##### To work on it
+
+.PHONY: fmt
+fmt: tools ## format everything
+	golangci-lint fmt
+
+.PHONY: generate
+generate: tools ## generate again what is checked in
+	go generate ./...
+	find cmd internal -name '*.templ' -printf '%h\n' | sort -u | xargs -rI{} templ generate -log-level warn -path {}
+
+.PHONY: changelog
+changelog: ## what the next release would say
+	@scripts/changelog.sh
+
+.PHONY: setup
+setup: ## install the Debian packages that tests need; asks for nothing when they are there
+	@scripts/setup.sh
+
+.PHONY: tools
+tools: $(TOOLS:%=.cache/tools/%) ## build the developers' tools, at the versions in tools/
+
+# A folder in tools/ is a module with one tool, so that each runs with the
+# dependencies that its authors tested it with.
+.cache/tools/%: tools/%/go.mod tools/%/go.sum
+	go build -C tools/$* -trimpath -o $(CURDIR)/$@ tool
+	@touch $@
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin .cache
