@@ -1,0 +1,184 @@
+package portal
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/text/language"
+)
+
+// The catalogue: one file per language, key → text. A text for a number has
+// two forms, "one|many"; both may use the number as %d.
+//
+//go:embed words/*.json
+var wordFiles embed.FS
+
+// languages are those that we speak; the first is for whom none of them fits.
+var languages = []string{"en", "de"}
+
+var (
+	catalogue = loadCatalogue()
+	matcher   = language.NewMatcher([]language.Tag{language.English, language.German})
+)
+
+func loadCatalogue() map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for _, lang := range languages {
+		text, err := wordFiles.ReadFile("words/" + lang + ".json")
+		if err != nil {
+			panic(err) // it is embedded: only a mistake of ours can get here
+		}
+		var m map[string]string
+		if err := json.Unmarshal(text, &m); err != nil {
+			panic(fmt.Sprintf("words/%s.json: %v", lang, err))
+		}
+		all[lang] = m
+	}
+	return all
+}
+
+// words says texts in one language.
+type words struct{ lang string }
+
+// T is the text of a key, with its arguments.
+func (w words) T(key string, args ...any) string {
+	text, ok := catalogue[w.lang][key]
+	if !ok {
+		return "⟦" + key + "⟧" // seen at once, by a reader and by the tests
+	}
+	if len(args) == 0 {
+		return text
+	}
+	return fmt.Sprintf(text, args...)
+}
+
+// N is the text of a key for a number of things.
+func (w words) N(key string, n int) string {
+	one, many, _ := strings.Cut(w.T(key), "|")
+	if n == 1 {
+		many = one
+	}
+	if !strings.Contains(many, "%d") {
+		return many
+	}
+	return fmt.Sprintf(many, n)
+}
+
+// chooseWords finds the reader's language: what the address asks for, which is
+// then kept; else what was kept; else what the browser asks for.
+func chooseWords(w http.ResponseWriter, r *http.Request) words {
+	if lang := r.URL.Query().Get("lang"); speaks(lang) {
+		http.SetCookie(w, &http.Cookie{
+			Name: langCookie, Value: lang, Path: "/", MaxAge: 365 * 24 * 3600,
+			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: overTLS(r),
+		})
+		return words{lang}
+	}
+	if c, err := r.Cookie(langCookie); err == nil && speaks(c.Value) {
+		return words{c.Value}
+	}
+	_, i := language.MatchStrings(matcher, r.Header.Get("Accept-Language"))
+	return words{languages[i]}
+}
+
+func speaks(lang string) bool {
+	_, ok := catalogue[lang]
+	return ok
+}
+
+// inLanguage is the address of this page in another language.
+func (v *visit) inLanguage(lang string) string {
+	path, query := v.r.URL.Path, url.Values{}
+	if v.r.Method == http.MethodGet {
+		query = v.r.URL.Query()
+	}
+	query.Set("lang", lang)
+	return (&url.URL{Path: path, RawQuery: query.Encode()}).String()
+}
+
+// at says an instant in zone: "Sat 1 Aug 2026, 13:40"; today's only by its time.
+func (v *visit) at(t time.Time, zone *time.Location) string {
+	t, today := t.In(zone), v.now.In(zone)
+	clock := t.Format("15:04")
+	if t.YearDay() == today.YearDay() && t.Year() == today.Year() {
+		return v.T("time.today", clock)
+	}
+	return v.T("time.at", v.day(t), clock)
+}
+
+// day says a date: "Sat 1 Aug 2026", without the year where it is this one.
+func (v *visit) day(t time.Time) string {
+	weekday, month := v.T("day."+dayKeys[t.Weekday()]), v.T("month."+monthKeys[t.Month()-1])
+	if t.Year() == v.now.In(t.Location()).Year() {
+		return v.T("time.day", weekday, t.Day(), month)
+	}
+	return v.T("time.day-year", weekday, t.Day(), month, t.Year())
+}
+
+var (
+	dayKeys   = [7]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+	monthKeys = [12]string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+)
+
+// stamp says an instant to the second, for a list in order.
+func (v *visit) stamp(t time.Time, zone *time.Location) string {
+	return t.In(zone).Format("2006-01-02 15:04:05")
+}
+
+// ago says how long ago t was.
+func (v *visit) ago(t time.Time) string {
+	d := v.now.Sub(t)
+	if d < time.Minute {
+		return v.T("time.just-now")
+	}
+	return v.T("time.ago", v.took(d, true))
+}
+
+// took says a duration in one or two units: "1 h 20 min". dative is for what
+// German says after "vor".
+func (v *visit) took(d time.Duration, dative bool) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return v.N("time.seconds", int(d.Round(time.Second)/time.Second))
+	case d < time.Hour:
+		return v.N("time.minutes", int(d.Round(time.Minute)/time.Minute))
+	case d < 48*time.Hour:
+		d = d.Round(time.Minute)
+		h, m := int(d/time.Hour), int(d%time.Hour/time.Minute)
+		if m == 0 {
+			return v.N("time.hours", h)
+		}
+		return v.N("time.hours", h) + " " + v.N("time.minutes", m)
+	}
+	days := int(d.Round(time.Hour) / (24 * time.Hour))
+	if dative {
+		return v.N("time.days-dative", days)
+	}
+	return v.N("time.days", days)
+}
+
+// size says how many bytes something has.
+func (v *visit) size(bytes int64) string {
+	const unit = 1000
+	if bytes < unit {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	value, name := float64(bytes)/unit, "kB"
+	for _, next := range []string{"MB", "GB", "TB"} {
+		if value < unit {
+			break
+		}
+		value, name = value/unit, next
+	}
+	text := fmt.Sprintf("%.1f %s", value, name)
+	if v.lang == "de" {
+		text = strings.Replace(text, ".", ",", 1)
+	}
+	return text
+}
