@@ -35,9 +35,16 @@ type EnrolRequest struct {
 	Version string `json:"version"`
 }
 
-// RenewRequest asks for the next certificate, for the key that the connection shows or a new one.
+// RenewRequest asks for the next certificate, for the key that the connection
+// shows or a new one. The old key stays good until the new one is first used,
+// for the answer may be lost.
+//
+// A host that was off for longer than its certificate lasts shows none, and
+// says instead which target it is. Then the request must be for, and thus
+// signed with, the key that it had: nobody else can use the certificate.
 type RenewRequest struct {
-	CSR string `json:"csr"` // PEM
+	CSR    string `json:"csr"` // PEM
+	Target string `json:"target,omitempty"`
 }
 
 // Certificate answers both.
@@ -48,6 +55,10 @@ type Certificate struct {
 	Authority   string    `json:"authority"`   // PEM, whom to trust from now on
 	RenewAfter  time.Time `json:"renewAfter"`
 	NotAfter    time.Time `json:"notAfter"`
+	// After is the key of the newest order that the target had ended when it
+	// was enrolled. An agent that has ended none itself says it in its
+	// observations: they are newer than that order, whoever carried it out.
+	After string `json:"after,omitempty"`
 }
 
 // PollRequest is what an agent has to say.
@@ -67,6 +78,7 @@ type PollAnswer struct {
 	Acknowledged  []string `json:"acknowledged,omitempty"` // answers that are kept now and need not be sent again
 	Observe       bool     `json:"observe,omitempty"`      // look, and poll again at once
 	AfterMillis   int64    `json:"afterMillis"`            // pause before the next poll, jitter included
+	HeldMillis    int64    `json:"heldMillis"`             // how long the request was held: the orders' BeginMillis may be counted from this long after it was sent, which is never later than the receipt
 	ObserveMillis int64    `json:"observeMillis"`          // how often to look without being asked
 }
 
@@ -84,7 +96,9 @@ type Order struct {
 	TimeoutMillis int64     `json:"timeoutMillis"`
 	// BeginMillis is how long after its receipt the order may begin; later it
 	// is not begun but answered as expired. It is an elapsed time, for the
-	// host's clock may be wrong.
+	// host's clock may be wrong. Less than zero asks what has become of an
+	// order that was given before: if its key is unknown, it is not begun but
+	// answered as expired.
 	BeginMillis int64 `json:"beginMillis"`
 }
 
