@@ -41,4 +41,5 @@ const (
 	FreezeSet     Kind = "freeze.changed"
 	NoticeTold    Kind = "notice.told"
 	Missed        Kind = "occurrence.missed"
+	TokenSet      Kind = "token.changed"
 )

@@ -1,0 +1,204 @@
+package api
+
+import (
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/desk"
+	"upkeep/internal/plan"
+	"upkeep/internal/run"
+)
+
+// RunSummary is a run without its plan.
+type RunSummary struct {
+	ID         string `json:"id" doc:"Given by Upkeep; grows with time." example:"0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34"`
+	Project    string `json:"project" doc:"Whose it is." example:"default"`
+	Server     string `json:"server" doc:"The server's id." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
+	ServerName string `json:"serverName" doc:"The server's name when it was opened." example:"web-1"`
+	Schedule   string `json:"schedule,omitempty" doc:"The schedule's id; missing for a run that was started now." example:"0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13"`
+	By         string `json:"by" doc:"Who opened it: schedule/NAME or user/NAME." example:"schedule/weekly"`
+	Reason     string `json:"reason,omitempty" doc:"Why a person asked for it." example:"CVE-2026-0001"`
+	State      State  `json:"state" doc:"Where it is."`
+	Waits      []Wait `json:"waits" doc:"What waits, and why."`
+	Result     Result `json:"result" doc:"What it has come to so far."`
+
+	Created  time.Time `json:"created" doc:"When it was opened."`
+	Started  time.Time `json:"started,omitzero" doc:"When the first thing was ordered."`
+	Finished time.Time `json:"finished,omitzero" doc:"When it ended."`
+}
+
+// RunList is a page of runs.
+type RunList struct {
+	Items []RunSummary `json:"items" doc:"The runs, newest first."`
+	Next  string       `json:"next,omitempty" doc:"What to give as before for the next page; missing on the last."`
+}
+
+// Run is one execution of a maintenance.
+type Run struct {
+	RunSummary
+	Window         Window    `json:"window" doc:"When it may disrupt."`
+	Policy         Policy    `json:"policy" doc:"How the update is done."`
+	OverriddenBy   string    `json:"overriddenBy,omitempty" doc:"Who said that it starts now, whatever the schedules say." example:"user/alice"`
+	OverrideFreeze bool      `json:"overrideFreeze,omitempty" doc:"Whether freezes were overridden as well."`
+	AnnouncedAt    time.Time `json:"announcedAt,omitzero" doc:"When people were told."`
+	PausedBy       string    `json:"pausedBy,omitempty" doc:"Who paused it." example:"user/alice"`
+	AbortedBy      string    `json:"abortedBy,omitempty" doc:"Who aborted it." example:"user/alice"`
+	Plan           *Plan     `json:"plan,omitempty" doc:"What is to be done now; missing until it was looked at."`
+	Revision       int64     `json:"revision" doc:"Counts its changes." example:"7"`
+}
+
+// Window is when a run may disrupt.
+type Window struct {
+	RRule    string    `json:"rrule" doc:"When it opens, as RFC 5545 writes it."`
+	Duration string    `json:"duration" doc:"How long it stays open, a duration." example:"2h"`
+	Zone     string    `json:"zone" doc:"The time zone that it is told in." example:"Europe/Berlin"`
+	Words    string    `json:"words" doc:"When it opens, in words." example:"every week on Saturday at 02:30 (Europe/Berlin)"`
+	OpenTill time.Time `json:"openTill,omitzero" doc:"When the window that is open now closes; missing if none is open."`
+	Left     string    `json:"left,omitempty" doc:"How much of the open window is left, a duration." example:"1h12m30s"`
+}
+
+// Plan is what a run has to do, as far as is known. A new one replaces it when the server has changed.
+type Plan struct {
+	ID         string    `json:"id" doc:"Its id."`
+	Generation int64     `json:"generation" doc:"1 for the run's first plan; each later one has one more." example:"2"`
+	Made       time.Time `json:"made" doc:"When it was made."`
+	Why        string    `json:"why" doc:"What was seen that led to it." example:"12 packages are to be installed"`
+	Steps      []Step    `json:"steps" doc:"What is to be done, in order."`
+}
+
+// Step is the smallest thing that is started.
+type Step struct {
+	ID        string    `json:"id" doc:"Unique in its run." example:"g2-2-install"`
+	Action    string    `json:"action" doc:"What is done: observe, refresh, download, install, repair, restore, reboot." example:"install"`
+	Packages  []Package `json:"packages,omitempty" doc:"With what."`
+	Disrupts  bool      `json:"disrupts" doc:"Whether it can interrupt what the server serves."`
+	Estimate  string    `json:"estimate" doc:"How long it is expected to take, a duration." example:"4m30s"`
+	Timeout   string    `json:"timeout" doc:"After this long the server gives it up, a duration." example:"2h"`
+	Undo      string    `json:"undo" doc:"How it can be taken back: none, reverse, restore, forward-only." example:"forward-only"`
+	Stage     string    `json:"stage" doc:"How far it is: todo, running, done, failed." example:"running"`
+	Attempt   int       `json:"attempt" doc:"Which attempt it is at; 0 if it was never tried." example:"1"`
+	Attempts  int       `json:"attempts" doc:"How often it may be tried." example:"3"`
+	FirstTry  time.Time `json:"firstTry,omitzero" doc:"When it was first tried."`
+	OrderedAt time.Time `json:"orderedAt,omitzero" doc:"When the newest attempt was ordered."`
+	EndedAt   time.Time `json:"endedAt,omitzero" doc:"When the newest attempt ended."`
+	RetryAt   time.Time `json:"retryAt,omitzero" doc:"When it is tried again."`
+}
+
+// Package is a package and the version that it is to have.
+type Package struct {
+	Name    string `json:"name" doc:"The package." example:"openssl"`
+	Version string `json:"version" doc:"The version." example:"3.0.15-1"`
+}
+
+// Wait is a thing that waits, and why.
+type Wait struct {
+	Step  string    `json:"step,omitempty" doc:"The step that waits." example:"g2-2-install"`
+	Code  string    `json:"code" doc:"The reason: window-closed, does-not-fit, never-fits, freeze, claim, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, silent. More may come." example:"window-closed"`
+	Words string    `json:"words" doc:"The reason in a sentence." example:"the window is closed; it opens 2026-03-07 02:30:00 CET"`
+	By    string    `json:"by,omitempty" doc:"What it waits for: a freeze's reason, a run, a step, a person." example:"user/alice"`
+	What  string    `json:"what,omitempty" doc:"The fact or claim that is missing." example:"observed"`
+	Since time.Time `json:"since,omitzero" doc:"Since when."`
+	Until time.Time `json:"until,omitzero" doc:"Until when at least; missing if that is not known."`
+	Need  string    `json:"need,omitempty" doc:"How long it would take, a duration." example:"45m"`
+	Left  string    `json:"left,omitempty" doc:"How much of the window is left, a duration." example:"20m"`
+}
+
+// Result is what a run has come to.
+type Result struct {
+	Changes  []Change  `json:"changes" doc:"Packages that have another version now."`
+	Failures []Failure `json:"failures" doc:"What did not work."`
+	Reboots  int       `json:"reboots" doc:"How often the server was restarted." example:"1"`
+	Left     []string  `json:"left" doc:"What was wanted and is not done, once the run has ended."`
+	Text     string    `json:"text,omitempty" doc:"One sentence, once the run has ended." example:"12 packages updated, 1 reboot"`
+}
+
+// Change is one package that has another version now.
+type Change struct {
+	Name string `json:"name" doc:"The package." example:"openssl"`
+	From string `json:"from,omitempty" doc:"The version before; missing if it is new." example:"3.0.14-1"`
+	To   string `json:"to,omitempty" doc:"The version now; missing if it was removed." example:"3.0.15-1"`
+}
+
+// Failure is one thing that did not work.
+type Failure struct {
+	Name   string `json:"name,omitempty" doc:"The package; missing if it is about the whole command." example:"nginx"`
+	Reason string `json:"reason" doc:"Why." example:"postinst ended with status 1"`
+}
+
+func runSummaryIn(lang string) func(run.Run) RunSummary {
+	return func(r run.Run) RunSummary {
+		zone := desk.Zone(r)
+		return RunSummary{
+			ID: r.ID, Project: r.Project, Server: r.Target, ServerName: r.Name, Schedule: r.Schedule, By: r.By, Reason: r.Reason,
+			State: State(r.State), Result: resultOf(r.Result),
+			Waits: list(r.Waits, func(w plan.Wait) Wait {
+				out := waitOf(w.Reason, lang, zone)
+				out.Step = w.Step
+				return out
+			}),
+			Created: r.Created.UTC(), Started: r.Started.UTC(), Finished: r.Finished.UTC(),
+		}
+	}
+}
+
+func runOf(r run.Run, lang string, now time.Time) Run {
+	out := Run{
+		RunSummary: runSummaryIn(lang)(r), Policy: policyOf(r.Policy), OverriddenBy: r.Override.By, OverrideFreeze: r.Override.Freeze,
+		AnnouncedAt: r.NoticeAt.UTC(), PausedBy: r.PausedBy, AbortedBy: r.AbortedBy, Revision: r.Revision,
+		Window: Window{
+			RRule: r.Window.Recurrence.String(), Duration: duration(r.Window.Duration),
+			Zone: r.Window.Recurrence.Zone().String(), Words: r.Window.Recurrence.Words(lang),
+		},
+	}
+	if span, left := desk.Left(r, now); left > 0 && !r.State.Ended() {
+		out.Window.OpenTill, out.Window.Left = span.End, duration(left.Round(time.Second))
+	}
+	if r.Plan.ID != "" {
+		out.Plan = &Plan{
+			ID: r.Plan.ID, Generation: r.Plan.Generation, Made: r.Plan.Made.UTC(), Why: r.Plan.Why,
+			Steps: list(r.Plan.Root.Steps(), func(s plan.Step) Step { return stepOf(s, r.Progress[s.ID]) }),
+		}
+	}
+	return out
+}
+
+func stepOf(s plan.Step, at plan.StepState) Step {
+	stage := at.Stage
+	if stage == "" {
+		stage = plan.Todo
+	}
+	return Step{
+		ID: s.ID, Action: string(s.Action), Packages: packagesOf(s.Packages), Disrupts: s.Disrupts,
+		Estimate: duration(s.Estimate.Round(time.Second)), Timeout: duration(s.Timeout.Round(time.Second)), Undo: string(s.Undo),
+		Stage: string(stage), Attempt: at.Attempt, Attempts: s.Attempts,
+		FirstTry: at.First.UTC(), OrderedAt: at.Ordered.UTC(), EndedAt: at.Ended.UTC(), RetryAt: at.RetryAt.UTC(),
+	}
+}
+
+func packagesOf(all []action.Package) []Package {
+	return list(all, func(p action.Package) Package { return Package(p) })
+}
+
+func resultOf(r run.Result) Result {
+	return Result{
+		Changes:  list(r.Changes, func(c action.Change) Change { return Change(c) }),
+		Failures: list(r.Failures, func(f action.Failure) Failure { return Failure(f) }),
+		Reboots:  r.Reboots, Left: texts(r.Left), Text: r.Text,
+	}
+}
+
+// waitOf tells a reason, with its times in zone.
+func waitOf(r plan.Reason, lang string, zone *time.Location) Wait {
+	return Wait{
+		Code: string(r.Code), Words: r.Words(lang, zone), By: r.By, What: r.What,
+		Since: inZone(r.Since, zone), Until: inZone(r.Until, zone), Need: optional(r.Need), Left: optional(r.Left),
+	}
+}
+
+// inZone is t in zone; the zero time stays as it is.
+func inZone(t time.Time, zone *time.Location) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.In(zone)
+}

@@ -1,0 +1,233 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/desk"
+	"upkeep/internal/identity"
+)
+
+// Server is a server and what concerns it now.
+type Server struct {
+	ID       string            `json:"id" doc:"Given by Upkeep; never changes." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
+	Project  string            `json:"project" doc:"Whose it is." example:"default"`
+	Name     string            `json:"name" doc:"Unique in its project." example:"web-1"`
+	Group    string            `json:"group,omitempty" doc:"Its redundancy group: two members are never disrupted at once." example:"web"`
+	Labels   map[string]string `json:"labels,omitempty" doc:"Free to use." example:"{\"site\":\"fra1\"}"`
+	Created  time.Time         `json:"created" doc:"When it was made known."`
+	Revision int64             `json:"revision" doc:"Counts its changes; 1 when it is new." example:"1"`
+
+	Agent     *Agent          `json:"agent,omitempty" doc:"The agent on it; missing if none was enrolled."`
+	Observed  *Observed       `json:"observed,omitempty" doc:"What it looked like when it was last looked at; missing if it never was."`
+	Schedules []ScheduleBrief `json:"schedules" doc:"When something is to be done."`
+	OpenRuns  []RunSummary    `json:"openRuns" doc:"Runs that have not ended."`
+}
+
+// Agent is the host's end of a server.
+type Agent struct {
+	Version            string    `json:"version" doc:"The agent's version." example:"0.1.0"`
+	LastSeen           time.Time `json:"lastSeen,omitzero" doc:"When it last spoke, to the minute."`
+	CertificateExpires time.Time `json:"certificateExpires,omitzero" doc:"When its certificate ends unless it renews it."`
+}
+
+// Observed is what a server looks like.
+type Observed struct {
+	ObservedAt      time.Time       `json:"observedAt" doc:"When this was learnt, by the control plane's clock."`
+	Hostname        string          `json:"hostname,omitempty" doc:"What it calls itself." example:"web-1.example.net"`
+	System          string          `json:"system" doc:"The operating system." example:"Debian GNU/Linux 12 (bookworm)"`
+	Kernel          string          `json:"kernel" doc:"The kernel that runs." example:"6.1.0-28-amd64"`
+	Arch            string          `json:"arch,omitempty" doc:"The processor's architecture." example:"amd64"`
+	PackageManager  string          `json:"packageManager,omitempty" doc:"What installs packages there." example:"apt"`
+	BootID          string          `json:"bootId" doc:"Changes with every boot."`
+	PendingUpdates  int             `json:"pendingUpdates" doc:"How many updates could be installed." example:"12"`
+	SecurityUpdates int             `json:"securityUpdates" doc:"How many of them come from a security archive." example:"3"`
+	Pending         []PendingUpdate `json:"pending,omitempty" doc:"The updates; left out in lists of servers."`
+	Held            []string        `json:"held" doc:"Packages that the server's administrator holds back."`
+	HalfConfigured  []string        `json:"halfConfigured" doc:"Packages that an installation left half done."`
+	RebootRequired  bool            `json:"rebootRequired" doc:"Whether it wants to be restarted."`
+	RebootPackages  []string        `json:"rebootPackages" doc:"The packages that want it."`
+	ListsAge        string          `json:"listsAge,omitempty" doc:"How old its package lists were, a duration." example:"3h"`
+}
+
+// PendingUpdate is one update that could be installed.
+type PendingUpdate struct {
+	Name     string `json:"name" doc:"The package." example:"openssl"`
+	From     string `json:"from,omitempty" doc:"The version that is installed; missing if it would be new." example:"3.0.14-1"`
+	To       string `json:"to" doc:"The version that could be installed." example:"3.0.15-1"`
+	Security bool   `json:"security" doc:"Whether it comes from a security archive."`
+	Origin   string `json:"origin,omitempty" doc:"The archive." example:"Debian-Security:12/stable-security"`
+	Bytes    int64  `json:"bytes,omitempty" doc:"How many bytes are to be fetched; missing if none or unknown." example:"1423360"`
+}
+
+// ServerList is a page of servers.
+type ServerList struct {
+	Items []Server `json:"items" doc:"The servers, by id."`
+	Next  string   `json:"next,omitempty" doc:"What to give as after for the next page; missing on the last."`
+}
+
+// ServerInput is what a caller says of a server.
+type ServerInput struct {
+	Group  string            `json:"group,omitempty" maxLength:"63" doc:"Its redundancy group: two members are never disrupted at once." example:"web"`
+	Labels map[string]string `json:"labels,omitempty" doc:"Free to use: at most 32, each name and value at most 256 bytes." example:"{\"site\":\"fra1\"}"`
+}
+
+// Enrolment is a one-time token for an agent.
+type Enrolment struct {
+	Token   string    `json:"token" doc:"What the agent is started with. It can be used once and is not shown again."`
+	Expires time.Time `json:"expires" doc:"Until when it can be used."`
+}
+
+type ServerPath struct {
+	Server string `path:"server" maxLength:"63" doc:"The server's id, or its name in the project." example:"web-1"`
+	InProject
+}
+
+type (
+	listServersIn struct {
+		InProject
+		Page
+		Tongue
+		After string `query:"after" maxLength:"63" doc:"Only servers after this id: a page's next."`
+	}
+	listServersOut struct{ Body ServerList }
+	serverIn       struct {
+		ServerPath
+		Tongue
+	}
+	serverOut   struct{ Body Server }
+	putServerIn struct {
+		Name string `path:"server" maxLength:"63" doc:"The server's name: letters, digits, dots, dashes and underscores." example:"web-1"`
+		InProject
+		Tongue
+		Keyed
+		Body ServerInput
+	}
+	putServerOut struct {
+		Status int
+		Body   Server
+	}
+	deleteServerIn struct {
+		ServerPath
+		Keyed
+	}
+	enrolOut struct{ Body Enrolment }
+)
+
+func (d *door) servers() {
+	register(d, op{
+		id: "listServers", call: "GET /v1/servers", scope: identity.Read, tag: "servers",
+		summary:     "List servers",
+		description: "Lists servers with what is known of them, by id.",
+	}, d.listServers)
+	register(d, op{
+		id: "putServer", call: "PUT /v1/servers/{server}", scope: identity.Write, tag: "servers",
+		summary:     "Create or replace a server",
+		description: "Makes a server known under a name, or replaces its group and labels. Nothing happens on it until an agent is enrolled.",
+		made:        "It was created.",
+	}, d.putServer)
+	register(d, op{
+		id: "getServer", call: "GET /v1/servers/{server}", scope: identity.Read, tag: "servers",
+		summary: "Show a server", description: "Shows a server with its pending updates, schedules and open runs.",
+	}, d.getServer)
+	register(d, op{
+		id: "deleteServer", call: "DELETE /v1/servers/{server}", scope: identity.Write, tag: "servers",
+		summary:     "Remove a server",
+		description: "Removes a server with its schedules; its runs and history stay. It is a conflict while something is under way on it.",
+	}, d.deleteServer)
+	register(d, op{
+		id: "enrolServer", call: "POST /v1/servers/{server}/enrolments", scope: identity.Write, tag: "servers", creates: true,
+		summary:     "Make an enrolment token",
+		description: "Makes a one-time token with which an agent becomes this server's. Every call makes another one; those that are not used expire.",
+	}, d.enrolServer)
+}
+
+func (d *door) listServers(ctx context.Context, c desk.Caller, in *listServersIn) (*listServersOut, error) {
+	all, err := d.desk.Servers(ctx, c, in.Project, in.After, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := ServerList{Items: list(all, func(s desk.Server) Server {
+		w := serverOf(s, in.lang())
+		if w.Observed != nil {
+			w.Observed.Pending = nil
+		}
+		return w
+	})}
+	out.Next = next(out.Items, in.Limit, func(s Server) string { return s.ID })
+	return &listServersOut{out}, nil
+}
+
+func (d *door) getServer(ctx context.Context, c desk.Caller, in *serverIn) (*serverOut, error) {
+	s, err := d.desk.Server(ctx, c, in.Project, in.Server)
+	if err != nil {
+		return nil, err
+	}
+	return &serverOut{serverOf(s, in.lang())}, nil
+}
+
+func (d *door) putServer(ctx context.Context, c desk.Caller, in *putServerIn) (*putServerOut, error) {
+	t, made, err := d.desk.PutServer(ctx, c, desk.ServerSpec{Project: in.Project, Name: in.Name, Group: in.Body.Group, Labels: in.Body.Labels})
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.desk.Server(ctx, c, "", t.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &putServerOut{created(made), serverOf(s, in.lang())}, nil
+}
+
+// created is the status of what was made, or replaced.
+func created(made bool) int {
+	if made {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
+func (d *door) deleteServer(ctx context.Context, c desk.Caller, in *deleteServerIn) (*done, error) {
+	return nil, d.desk.DeleteServer(ctx, c, in.Project, in.Server)
+}
+
+func (d *door) enrolServer(ctx context.Context, c desk.Caller, in *ServerPath) (*enrolOut, error) {
+	e, err := d.desk.Enrol(ctx, c, in.Project, in.Server)
+	if err != nil {
+		return nil, err
+	}
+	return &enrolOut{Enrolment{Token: e.Secret, Expires: e.Expires.UTC()}}, nil
+}
+
+func serverOf(s desk.Server, lang string) Server {
+	t := s.Target
+	out := Server{
+		ID: t.ID, Project: t.Project, Name: t.Name, Group: t.Group, Labels: t.Labels,
+		Created: t.Created.UTC(), Revision: t.Revision,
+		Schedules: list(s.Schedules, scheduleBriefIn(lang)), OpenRuns: list(s.Open, runSummaryIn(lang)),
+	}
+	if a := s.Agent; a != (desk.Agent{}) {
+		out.Agent = &Agent{Version: a.Version, LastSeen: a.LastSeen.UTC(), CertificateExpires: a.Expires.UTC()}
+	}
+	if t.Observed != nil {
+		out.Observed = observedOf(*t.Observed, t.ObservedAt)
+	}
+	return out
+}
+
+func observedOf(o action.Observation, at time.Time) *Observed {
+	out := &Observed{
+		ObservedAt: at.UTC(), Hostname: o.Hostname, System: o.System, Kernel: o.Kernel, Arch: o.Arch,
+		PackageManager: o.Manager, BootID: o.BootID, PendingUpdates: len(o.Pending),
+		Held: texts(o.Held), HalfConfigured: texts(o.HalfConfigured),
+		RebootRequired: o.RebootRequired, RebootPackages: texts(o.RebootPackages), ListsAge: optional(o.ListsAge),
+	}
+	for _, p := range o.Pending {
+		if p.Security {
+			out.SecurityUpdates++
+		}
+		out.Pending = append(out.Pending, PendingUpdate(p))
+	}
+	return out
+}

@@ -1,0 +1,174 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"upkeep/internal/desk"
+	"upkeep/internal/fault"
+	"upkeep/internal/identity"
+	"upkeep/internal/plan"
+	"upkeep/internal/run"
+)
+
+// WindowInput asks when a window would open.
+type WindowInput struct {
+	RRule    string    `json:"rrule" maxLength:"4096" doc:"When it opens, as RFC 5545 writes it." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"`
+	Duration string    `json:"duration" doc:"How long it stays open, a duration from 1m to 24h." example:"2h"`
+	From     time.Time `json:"from,omitzero" doc:"The first instant to look at; now if left out." example:"2026-03-01T00:00:00Z"`
+	Limit    int       `json:"limit,omitempty" minimum:"0" maximum:"100" doc:"How many occurrences at most; 5 if left out." example:"5"`
+	Project  string    `json:"project,omitempty" maxLength:"63" doc:"Whose freezes are looked at; the token's own project if left out."`
+}
+
+// WindowPreview is when a window would open.
+type WindowPreview struct {
+	Words       string       `json:"words" doc:"When it opens, in words." example:"every week on Saturday at 02:30 (Europe/Berlin)"`
+	Zone        string       `json:"zone" doc:"The time zone that it is told in." example:"Europe/Berlin"`
+	Duration    string       `json:"duration" doc:"How long it stays open, a duration." example:"2h"`
+	Occurrences []Occurrence `json:"occurrences" doc:"The occurrences, in order; one that is open at the start is among them."`
+}
+
+// SimulationInput asks what a run would do.
+type SimulationInput struct {
+	Server         string  `json:"server" minLength:"1" maxLength:"63" doc:"The server's id, or its name in the project." example:"web-1"`
+	Project        string  `json:"project,omitempty" maxLength:"63" doc:"The server's project; the token's own if left out."`
+	Schedule       string  `json:"schedule,omitempty" maxLength:"126" doc:"In the windows of this schedule: its id, or its name on the server." example:"weekly"`
+	RRule          string  `json:"rrule,omitempty" maxLength:"4096" doc:"In a window that nobody has yet, as RFC 5545 writes it. With neither this nor a schedule: now."`
+	Duration       string  `json:"duration,omitempty" doc:"How long the window stays open, or a run that starts now may take, a duration from 1m to 24h; needed unless a schedule is named." example:"2h"`
+	Policy         *Policy `json:"policy,omitempty" doc:"How the update is done; not with a schedule, whose own holds."`
+	OverrideFreeze bool    `json:"overrideFreeze,omitempty" doc:"As if freezes were overridden; with a run that starts now only."`
+}
+
+// Simulation is what would be done, if nothing failed and everything took as long as estimated.
+type Simulation struct {
+	Steps   []SimulatedStep `json:"steps" doc:"What would be done, in order."`
+	Waits   []SimulatedWait `json:"waits" doc:"When nothing could start, and why."`
+	Windows int             `json:"windows" doc:"How many windows it would use." example:"2"`
+	End     time.Time       `json:"end,omitzero" doc:"When it would end; missing if it does not within 120 days."`
+	Outcome string          `json:"outcome,omitempty" doc:"How it would end: succeeded, failed or aborted; missing if it does not." example:"succeeded"`
+	Text    string          `json:"text,omitempty" doc:"What it would come to, in a sentence."`
+}
+
+// SimulatedStep is one step that would be done.
+type SimulatedStep struct {
+	Step     string    `json:"step" doc:"The step." example:"g2-2-install"`
+	Action   string    `json:"action" doc:"What would be done." example:"install"`
+	Packages []Package `json:"packages,omitempty" doc:"With what."`
+	Disrupts bool      `json:"disrupts" doc:"Whether it could interrupt what the server serves."`
+	Start    time.Time `json:"start" doc:"When it would begin."`
+	End      time.Time `json:"end" doc:"When it would end."`
+}
+
+// SimulatedWait is a stretch in which nothing could start.
+type SimulatedWait struct {
+	Start time.Time `json:"start" doc:"From when."`
+	End   time.Time `json:"end,omitzero" doc:"Until when; missing if it would not end within 120 days."`
+	Why   Wait      `json:"why" doc:"Why."`
+}
+
+type (
+	windowsIn struct {
+		Tongue
+		Body WindowInput
+	}
+	windowsOut struct{ Body WindowPreview }
+	simulateIn struct {
+		Tongue
+		Body SimulationInput
+	}
+	simulateOut struct{ Body Simulation }
+)
+
+func (d *door) windows() {
+	register(d, op{
+		id: "previewWindows", call: "POST /v1/windows", scope: identity.Read, tag: "planning",
+		summary: "Preview a window", description: "Says when a window would open, whether or not a schedule has it. Nothing is kept.",
+	}, d.previewWindows)
+	register(d, op{
+		id: "simulate", call: "POST /v1/simulations", scope: identity.Read, tag: "planning",
+		summary: "Simulate a run",
+		description: "Forecasts a run with the planner that real runs use, from what the server looked like when it was last looked at. " +
+			"Nothing is touched, and nothing is kept.",
+	}, d.simulate)
+}
+
+func (d *door) previewWindows(ctx context.Context, c desk.Caller, in *windowsIn) (*windowsOut, error) {
+	b := in.Body
+	length, err := parseDuration("duration", b.Duration)
+	if err != nil {
+		return nil, err
+	}
+	if b.From.IsZero() {
+		b.From = time.Now()
+	}
+	if b.Limit == 0 {
+		b.Limit = upcoming
+	}
+	w, all, err := d.desk.Windows(ctx, c, b.Project, b.RRule, length, b.From, b.Limit)
+	if err != nil {
+		return nil, err
+	}
+	return &windowsOut{WindowPreview{
+		Words: w.Recurrence.Words(in.lang()), Zone: w.Recurrence.Zone().String(), Duration: duration(w.Duration),
+		Occurrences: list(all, func(o desk.Occurrence) Occurrence {
+			return Occurrence{Start: o.Span.Start, End: o.Span.End, Frozen: o.Frozen}
+		}),
+	}}, nil
+}
+
+func (d *door) simulate(ctx context.Context, c desk.Caller, in *simulateIn) (*simulateOut, error) {
+	spec, err := simulateSpec(in.Body)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.desk.Simulate(ctx, c, spec)
+	if err != nil {
+		return nil, err
+	}
+	zone := zoneOf(f)
+	return &simulateOut{Simulation{
+		Steps: list(f.Steps, func(s run.ForecastStep) SimulatedStep {
+			return SimulatedStep{
+				Step: s.Step, Action: string(s.Action), Packages: packagesOf(s.Packages), Disrupts: s.Disrupts,
+				Start: s.Span.Start.In(zone), End: s.Span.End.In(zone),
+			}
+		}),
+		Waits: list(f.Waits, func(w run.ForecastWait) SimulatedWait {
+			return SimulatedWait{Start: w.Span.Start.In(zone), End: inZone(w.Span.End, zone), Why: waitOf(w.Reason, in.lang(), zone)}
+		}),
+		Windows: f.Windows, End: inZone(f.End, zone), Outcome: string(f.Outcome), Text: f.Text,
+	}}, nil
+}
+
+// simulateSpec refuses what would be passed over in silence.
+func simulateSpec(b SimulationInput) (s desk.SimulateSpec, err error) {
+	s = desk.SimulateSpec{RRule: b.RRule, RunSpec: desk.RunSpec{
+		Project: b.Project, Server: b.Server, Schedule: b.Schedule, OverrideFreeze: b.OverrideFreeze,
+	}}
+	switch {
+	case b.Schedule != "" && b.RRule != "":
+		return s, fault.Invalid("rrule", "goes without a schedule")
+	case b.Schedule != "" && b.Duration != "":
+		return s, fault.Invalid("duration", "goes without a schedule, which has its own")
+	case b.Schedule != "" && b.Policy != nil:
+		return s, fault.Invalid("policy", "goes without a schedule, which has its own")
+	case b.OverrideFreeze && (b.Schedule != "" || b.RRule != ""):
+		return s, fault.Invalid("overrideFreeze", "goes with a run that starts now, not with a window")
+	}
+	if s.Duration, err = parseDuration("duration", b.Duration); err != nil {
+		return s, err
+	}
+	s.Policy, err = b.Policy.fleet()
+	return s, err
+}
+
+// zoneOf is where a forecast's windows are told; UTC if it waits for none. What
+// package window finds is in the window's own zone.
+func zoneOf(f run.Forecast) *time.Location {
+	for _, w := range f.Waits {
+		if w.Reason.Code == plan.WindowClosed || w.Reason.Code == plan.DoesNotFit {
+			return w.Reason.Until.Location()
+		}
+	}
+	return time.UTC
+}
