@@ -47,29 +47,26 @@ func NextOpen(w Window, freezes []Freeze, now time.Time, need time.Duration) (Sp
 		return Span{}, false
 	}
 	frozen := merge(freezes)
-	var best Span
 	from := now.Add(-w.Duration)
 	for again := true; again; {
 		again = false
 		for start := range w.Recurrence.starts(from) {
-			// A stretch of this occurrence or a later one begins no earlier.
-			if !best.IsZero() && !start.Before(later(best.Start, now)) {
-				return best, true
-			}
 			occurrence := w.span(start)
+			// All occurrences are equally long and share the freezes, so no later
+			// one has a stretch that fits before this one's first.
 			for _, s := range without(occurrence, frozen) {
-				if s.Left(now) >= max(need, 1) && (best.IsZero() || later(s.Start, now).Before(later(best.Start, now))) {
-					best = s
+				if s.Left(now) >= max(need, 1) {
+					return s, true
 				}
 			}
 			// Jump over a long freeze, however many occurrences it holds.
-			if end, ok := coveredUntil(occurrence, frozen); ok && best.IsZero() && end.Add(-w.Duration).After(start) {
+			if end, ok := coveredUntil(occurrence, frozen); ok && end.Add(-w.Duration).After(start) {
 				from, again = end.Add(-w.Duration), true
 				break
 			}
 		}
 	}
-	return best, !best.IsZero()
+	return Span{}, false
 }
 
 // merge is what is frozen: disjoint spans in order.

@@ -14,7 +14,6 @@ import (
 type rule struct {
 	options rrule.ROption // Dtstart is a wall-clock time; neither Count nor Until is set
 	count   int           // COUNT as written; 0 if not. lastWall is what it comes to
-	derived bool          // the day was taken from DTSTART, not written
 
 	// The last start, from COUNT or a local UNTIL (wall-clock), or from an UNTIL
 	// in UTC (an instant). Zero if there is none.
@@ -32,7 +31,7 @@ const (
 // 9999, so each one reaches at least a century.
 const lastYear = 9899
 
-// reach is how far a rule may be followed to find out whether it occurs at all,
+// reachYears is how far a rule may be followed to find out whether it occurs at all,
 // and where its COUNT ends.
 const reachYears = 100
 
