@@ -10,7 +10,7 @@ import (
 // filled in, so that it can be expanded from any of its periods.
 //
 // The library expands it, on wall-clock times only: with zones it errs where
-// clocks change. It is never asked to walk far: see instants.
+// clocks change. It is never asked to walk far: see walls.
 type rule struct {
 	options rrule.ROption // Dtstart is a wall-clock time; neither Count nor Until is set
 	count   int           // COUNT as written; 0 if not. lastWall is what it comes to
