@@ -7,7 +7,6 @@ MAKEFLAGS     += --no-builtin-rules --no-print-directory
 
 # Go where its own instructions put it, for shells that do not say so.
 export PATH        := $(CURDIR)/.cache/tools:$(PATH):/usr/local/go/bin
-export GOTOOLCHAIN := local
 # A clone that belongs to another user has no version to stamp; git refuses it.
 export GOFLAGS     := $(strip -buildvcs=false $(filter-out -buildvcs%,$(shell go env GOFLAGS 2>/dev/null)))
 
@@ -23,7 +22,7 @@ FRESH := $(if $(CI),-count=1 -shuffle=on)
 E2E = $(shell grep -rlE --include='*_test.go' '^//go:build .*\<e2e\>' cmd internal 2>/dev/null | xargs -r dirname | sort -u | sed 's,^,./,')
 
 # The lab makes namespaces and mounts, which is root's to do.
-AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH" GOFLAGS="$$GOFLAGS" GOTOOLCHAIN=local)
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo env PATH="$$PATH" GOFLAGS="$$GOFLAGS")
 
 TOOLS := $(patsubst tools/%/go.mod,%,$(wildcard tools/*/go.mod))
 

@@ -87,15 +87,11 @@ type law struct {
 var laws = []law{
 	{
 		bind: core, only: core,
-		why: "the core takes values and returns values, so that every decision can be tested, simulated and explained; put what touches the world behind an argument",
+		why: "the core takes values and returns values, so that every decision can be tested, simulated and explained, and depends on nothing that keeps it, such as store; take what the world has to say as an argument",
 	},
 	{
 		bind: []string{"internal/plan"}, never: []string{"internal/run"},
 		why: "a plan is made from what is observed, not from how its execution goes; what both need belongs to fleet or action",
-	},
-	{
-		bind: []string{"internal/plan", "internal/run"}, never: []string{"internal/store"},
-		why: "what is decided must not depend on where it is kept; engine reads, asks and writes",
 	},
 	{
 		bind: []string{"internal/store"}, only: core,
