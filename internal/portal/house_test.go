@@ -317,3 +317,30 @@ func (a answer) mustNot(t *testing.T, texts ...string) {
 		}
 	}
 }
+
+// once is a schedule whose window was open at an instant.
+func (h *house) once(t fleet.Target, at time.Time) fleet.Schedule {
+	h.t.Helper()
+	s, _, err := h.desk.PutSchedule(context.Background(), boss, desk.ScheduleSpec{
+		Project: t.Project, Server: t.ID, Name: "Weekend", Enabled: false, Duration: 3 * time.Hour,
+		RRule: "DTSTART;TZID=UTC:" + at.UTC().Format("20060102T150405") + " RRULE:FREQ=WEEKLY;COUNT=1",
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+// observe lets a server look as if updates had come since.
+func (h *house) observe(id string, pending int, reboot bool) (t fleet.Target) {
+	h.t.Helper()
+	h.update(func(tx store.Tx) (err error) {
+		if t, err = tx.Target(id); err != nil {
+			return err
+		}
+		t.Observed, t.ObservedAt = look(pending, reboot), time.Now().Add(-6*time.Minute)
+		t, err = tx.PutTarget(t)
+		return err
+	})
+	return t
+}

@@ -67,7 +67,9 @@ func (p *Portal) stream(v *visit, look func(context.Context) (seen, error)) erro
 		return err
 	}
 	out := http.NewResponseController(v.w)
-	// A server's limit for answers is for those that end soon.
+	// A server's limits are for what ends soon; where they can't be lifted the
+	// stream ends early and is opened again.
+	_ = out.SetReadDeadline(time.Time{})
 	_ = out.SetWriteDeadline(time.Now().Add(streamLives + time.Minute))
 	v.w.Header().Set("Content-Type", "text/event-stream")
 	v.w.Header().Set("X-Accel-Buffering", "no")

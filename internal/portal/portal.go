@@ -166,8 +166,7 @@ func (p *Portal) fail(v *visit, err error) {
 		p.cfg.Log.ErrorContext(v.r.Context(), "portal: answer a request", "method", v.r.Method, "path", v.r.URL.Path, "error", err)
 	}
 	status := statusOf(kind)
-	var tooLong *http.MaxBytesError
-	if errors.As(err, &tooLong) {
+	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
 		status = http.StatusRequestEntityTooLarge
 	}
 	if kind == fault.KindUnavailable {
@@ -181,7 +180,7 @@ func (p *Portal) fail(v *visit, err error) {
 // reasonFor is what a reader may know of an error.
 func reasonFor(err error) string {
 	var f *fault.Error
-	if !errors.As(err, &f) || err == error(errNoPage) || err == error(errForeignForm) {
+	if !errors.As(err, &f) || errors.Is(err, errNoPage) || errors.Is(err, errForeignForm) {
 		return ""
 	}
 	switch fault.KindOf(err) {
@@ -223,7 +222,7 @@ func (p *Portal) recover(v *visit) {
 	if what == nil {
 		return
 	}
-	if what == http.ErrAbortHandler {
+	if err, ok := what.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(what)
 	}
 	p.cfg.Log.ErrorContext(v.r.Context(), "portal: panic", "path", v.r.URL.Path, "panic", what, "stack", string(debug.Stack()))

@@ -247,7 +247,7 @@ func TestServersList(t *testing.T) {
 	s := h.schedule(web.Target, "weekly", 26*time.Hour, 2*time.Hour)
 	h.tick(h.open(web.Target, s, time.Now()), time.Now())
 	b := h.as(identity.Viewer)
-	all := b.get("/servers").must(t, http.StatusOK, "5 servers", "4 updates", "2 security", "reboot required", "in touch", "never heard of", "not heard of",
+	all := b.get("/servers").must(t, http.StatusOK, "5 servers", "4 updates", "2 security", "reboot required", "in touch", "never seen", "silent",
 		"Europe/Sofia", "Waiting", "the window is closed", "Debian GNU/Linux 12", `scope="col"`, "<caption>")
 	if db, web := strings.Index(all.body, "db-1"), strings.Index(all.body, "web-1"); db > web {
 		t.Error("they are not in the order of their names")
@@ -292,7 +292,10 @@ func TestAServersPage(t *testing.T) {
 		"12 updates", "4 security", "1.0-1+deb12u2", "234.6 kB",
 		"Default Update Schedule", "every week on", "(Europe/Sofia)", "open now", "freeze: Black Friday", "starts ", ", ends ",
 		"Under way", "Step 1 of 2: download 12 packages", "fetch the package lists", "it comes after", "<progress", "<svg", "Timeline as a table",
-		"Update now", "/pause", "/abort", `role="status"`, "No run has ended yet.", `data-stream="/servers/`+server.ID+`/live"`)
+		"Update now", "/pause", "/abort", `role="status"`, "No run has ended yet.", `data-stream="/servers/`+server.ID+`/live"`).
+		mustNot(t, `http-equiv="refresh"`)
+	// Without a script the run's page is loaded again by itself; it has no field that this could empty.
+	b.get(runPath(id)).must(t, http.StatusOK, `<noscript><meta http-equiv="refresh"`).mustNot(t, "<input", "<textarea")
 }
 
 func TestARunsPage(t *testing.T) {

@@ -80,7 +80,7 @@ func (v *visit) outputs(r run.Run, answers map[string]action.Result) []outputVie
 		if !ok || strings.TrimSpace(a.Output) == "" {
 			continue
 		}
-		packages := len(a.Changes)
+		packages := len(a.Changes) + len(a.Failures)
 		if s, ok := r.Plan.Step(step); ok {
 			packages = len(s.Packages)
 		}
@@ -155,7 +155,7 @@ func (p *Portal) abort(v *visit) error {
 	if err := v.parseForm(); err != nil {
 		return err
 	}
-	reason := strings.TrimSpace(v.r.PostForm.Get("reason"))
+	reason := v.field("reason")
 	moved, err := p.cfg.Desk.Abort(v.r.Context(), v.caller, r.ID, reason)
 	if mistake := v.mistake(err); mistake != nil {
 		return v.paint(statusOf(fault.KindOf(err)), abortPage(v, abortView{Run: r, Reason: reason, Error: mistake}))

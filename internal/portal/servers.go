@@ -224,5 +224,5 @@ func (s serversView) address(show string, page int) string {
 // enrolCommands are how the first server gets in.
 var enrolCommands = []string{
 	"upkeep enrol web-1",
-	"upkeep agent --server https://UPKEEP:8443 --token TOKEN",
+	"upkeep agent --server https://upkeep.example:8443 --ca ca.pem --token-file token",
 }

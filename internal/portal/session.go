@@ -53,8 +53,8 @@ func (p *Portal) signIn(v *visit) error {
 	if err := v.parseForm(); err != nil {
 		return err
 	}
-	form := signInView{Next: localPath(v.r.PostForm.Get("next"))}
-	token := strings.TrimSpace(v.r.PostForm.Get("token"))
+	form := signInView{Next: localPath(v.field("next"))}
+	token := v.field("token")
 	if token == "" || len(token) > maxToken {
 		form.Error = v.T("signin.missing")
 		return v.paint(http.StatusUnprocessableEntity, signInPage(v, form))
@@ -85,10 +85,13 @@ func (v *visit) parseForm() error {
 	return nil
 }
 
+// field is what was written into a field of the form.
+func (v *visit) field(name string) string { return strings.TrimSpace(v.r.PostFormValue(name)) }
+
 func (v *visit) setCookie(name, value string, expires time.Time) {
 	// Lax, not Strict: a link to a run in a mail should find its reader signed
 	// in. Forms of other sites are refused by their origin.
-	http.SetCookie(v.w, &http.Cookie{
+	http.SetCookie(v.w, &http.Cookie{ //nolint:gosec // Secure where there is TLS; without it no browser would send the cookie back
 		Name: name, Value: value, Path: "/", Expires: expires,
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: overTLS(v.r),
 	})

@@ -107,7 +107,7 @@ func (v *visit) former(r run.Run, answers map[string]action.Result) []stepView {
 			continue
 		}
 		s := stepView{
-			ID: id, Title: v.title(kindOf(id), len(a.Changes)), Start: a.Started, End: a.Finished, Attempt: attempt,
+			ID: id, Title: v.title(kindOf(id), len(a.Changes)+len(a.Failures)), Start: a.Started, End: a.Finished, Attempt: attempt,
 			Look: "failed", Word: v.T("outcome." + string(a.Outcome)), Reason: a.Reason, Foreign: true,
 		}
 		switch a.Outcome {
@@ -240,7 +240,7 @@ func (p *progressView) draw(v *visit, r run.Run) {
 		at := placed{start: s.Start, end: s.End}
 		switch {
 		case s.Look == "running":
-			at.end, at.planned = v.now, s.Start.Add(s.Estimate)
+			at.end, at.planned = v.now, maxTime(v.now, s.Start.Add(s.Estimate))
 			cursor = maxTime(v.now, at.planned)
 		case s.Start.IsZero() && !r.State.Ended() && r.PausedBy == "" && r.AbortedBy == "":
 			at.start, at.planned = cursor, cursor.Add(s.Estimate)
@@ -261,6 +261,11 @@ func (p *progressView) draw(v *visit, r run.Run) {
 	}
 	first := chart.Latest(spans, pauseBetween)
 	var ends []time.Time
+	span, inWindow := windowAround(r, spans[first].Start)
+	if inWindow && r.Started.IsZero() {
+		// Nothing has begun: what matters is how much of the window it needs.
+		ends = append(ends, span.Start, span.End)
+	}
 	for _, s := range spans[first:] {
 		ends = append(ends, s.Start, s.End)
 	}
@@ -272,11 +277,11 @@ func (p *progressView) draw(v *visit, r run.Run) {
 			s.Bar, s.HasBar = p.Axis.Bar(at.start, at.end)
 		}
 		if !at.planned.IsZero() {
-			s.Planned, s.HasPlan = p.Axis.Bar(at.start, at.planned)
+			s.Planned, s.HasPlan = p.Axis.Bar(maxTime(at.start, at.end), at.planned)
 		}
 		p.Chart = append(p.Chart, s)
 	}
-	if span, ok := windowAround(r, spans[first].Start); ok {
+	if inWindow {
 		p.Window, p.HasWin = p.Axis.Bar(span.Start, span.End)
 	}
 	p.Now, p.HasNow = p.Axis.X(v.now), p.Axis.Shows(v.now) && !r.State.Ended()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"upkeep/internal/desk"
@@ -88,10 +87,9 @@ func (p *Portal) update(v *visit) error {
 	if err := v.parseForm(); err != nil {
 		return err
 	}
-	form := v.r.PostForm
 	view := updateView{
-		Server: s, Minutes: strings.TrimSpace(form.Get("duration")), Reason: strings.TrimSpace(form.Get("reason")),
-		Scope: form.Get("scope"), Reboot: form.Get("reboot") != "", Override: form.Get("override") != "", Key: form.Get("key"),
+		Server: s, Minutes: v.field("duration"), Reason: v.field("reason"),
+		Scope: v.field("scope"), Reboot: v.field("reboot") != "", Override: v.field("override") != "", Key: v.field("key"),
 	}
 	if _, err := strconv.Atoi(view.Minutes); err != nil {
 		view.Error = &formError{Field: "duration", Label: v.T("field.duration"), Reason: v.T("update.no-number")}

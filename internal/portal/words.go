@@ -73,7 +73,7 @@ func (w words) N(key string, n int) string {
 // then kept; else what was kept; else what the browser asks for.
 func chooseWords(w http.ResponseWriter, r *http.Request) words {
 	if lang := r.URL.Query().Get("lang"); speaks(lang) {
-		http.SetCookie(w, &http.Cookie{
+		http.SetCookie(w, &http.Cookie{ //nolint:gosec // it holds a language, and is secure where there is TLS
 			Name: langCookie, Value: lang, Path: "/", MaxAge: 365 * 24 * 3600,
 			HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: overTLS(r),
 		})
