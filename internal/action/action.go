@@ -84,6 +84,7 @@ type Result struct {
 	Changes  []Change
 	Failures []Failure
 	Reason   string // why, in a sentence, where Outcome is not Done
+	DryRun   bool   // nothing was changed: the host only said what it would do
 	Output   string // the end of what the command printed, 16 KiB at most
 
 	// Observation is what the host looks like after the order; nil if it

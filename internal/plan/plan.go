@@ -129,6 +129,7 @@ const (
 type StepState struct {
 	Stage   Stage
 	Attempt int       // the newest, from 1; 0: never tried
+	Expired int       // attempts that were never begun; they do not count
 	First   time.Time // when it was first tried
 	Ordered time.Time // when the newest attempt was ordered
 	StartBy time.Time // the newest attempt may not begin later than this

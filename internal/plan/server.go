@@ -18,6 +18,7 @@ type ServerView struct {
 	Settled   map[string]string // package → version that this run installed
 	Failed    map[string]string // package → why; not tried again in this run
 	Before    map[string]string // package → version that a failed one had before
+	DryRun    bool              // the host only says what it would do
 	Repairs   int               // repairs tried since the last installation
 	Restores  int               // restores tried in this run
 	Reboots   int               // reboots made in this run
@@ -64,7 +65,7 @@ func Server(v ServerView, generation int64) (root Node, why string, ok bool) {
 		}
 		return b.root(), Count(len(todo), "package") + " to be installed", true
 	}
-	if obs.RebootRequired && v.Policy.Reboot == fleet.RebootIfRequired && v.Reboots < maxReboots {
+	if obs.RebootRequired && !v.DryRun && v.Policy.Reboot == fleet.RebootIfRequired && v.Reboots < maxReboots {
 		b.add(action.Reboot, 1, nil, obs.BootID)
 		return b.root(), "nothing is pending and a reboot is required", true
 	}

@@ -83,13 +83,15 @@ type Made struct {
 	Before       map[string]string
 	Repairs      int
 	Restores     int
-	Idle         int // installations in a row that changed nothing and named nobody
+	DryRun       bool // the host only says what it would do
+	Idle         int  // installations in a row that changed nothing and named nobody
 	Silent       time.Time
 }
 
 // Result is what a run has come to; it grows while the run works.
 type Result struct {
 	Changes  []action.Change
+	Would    []action.Change // what a dry run would have changed
 	Failures []action.Failure
 	Reboots  int
 	Left     []string // wanted, and not done when the run ended
@@ -230,6 +232,7 @@ func (r Run) own() Run {
 	r.Made.Failed = clone(r.Made.Failed)
 	r.Made.Before = clone(r.Made.Before)
 	r.Result.Changes = append([]action.Change(nil), r.Result.Changes...)
+	r.Result.Would = append([]action.Change(nil), r.Result.Would...)
 	r.Result.Failures = append([]action.Failure(nil), r.Result.Failures...)
 	r.Holds = append([]string(nil), r.Holds...)
 	return r

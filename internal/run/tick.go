@@ -155,6 +155,7 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 	if a.Outcome == action.Expired {
 		// Nothing was done; the attempt does not count.
 		st.Stage = plan.Todo
+		st.Expired++
 		t.r.Progress[s.ID] = st
 		t.say(engineName, history.StepEnded, s.ID, fmt.Sprintf("%s was not begun in time and is taken back", s.Action))
 		return
@@ -177,9 +178,9 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 
 func (t *ticker) failedAttempt(s plan.Step, st *plan.StepState, a action.Result) {
 	t.say("agent/"+t.r.Name, history.StepEnded, s.ID, fmt.Sprintf("%s %s: %s", s.Action, a.Outcome, reasonOf(a)))
-	if st.Attempt < s.Attempts && a.Outcome != action.Refused {
+	if st.Attempt-st.Expired < s.Attempts && a.Outcome != action.Refused {
 		st.Stage = plan.Todo
-		st.RetryAt = t.w.Now.Add(retryAfter << (st.Attempt - 1))
+		st.RetryAt = t.w.Now.Add(retryAfter << (st.Attempt - st.Expired - 1))
 		return
 	}
 	st.Stage = plan.Failed
@@ -222,6 +223,9 @@ func givesUp(k action.Kind) bool {
 func (t *ticker) learnInstall(s plan.Step, a action.Result) {
 	m := &t.r.Made
 	m.Repairs = 0
+	if a.DryRun {
+		t.pretended(s)
+	}
 	t.blame(a)
 	changed := map[string]bool{}
 	for _, c := range a.Changes {
@@ -242,6 +246,20 @@ func (t *ticker) learnInstall(s plan.Step, a action.Result) {
 		for _, p := range s.Packages {
 			t.fail(p.Name, reasonOf(a))
 		}
+	}
+}
+
+// pretended notes what a dry run would have installed.
+func (t *ticker) pretended(s plan.Step) {
+	t.r.Made.DryRun = true
+	from := map[string]string{}
+	if obs := t.w.Target.Observed; obs != nil {
+		for _, p := range obs.Pending {
+			from[p.Name] = p.From
+		}
+	}
+	for _, p := range s.Packages {
+		t.r.Result.Would = append(t.r.Result.Would, action.Change{Name: p.Name, From: from[p.Name], To: p.Version})
 	}
 }
 
@@ -298,7 +316,7 @@ func (t *ticker) view() plan.ServerView {
 	return plan.ServerView{
 		Target: t.w.Target, Policy: t.r.Policy, Refreshed: !t.mustRefresh(),
 		Settled: m.Settled, Failed: m.Failed, Before: m.Before,
-		Repairs: m.Repairs, Restores: m.Restores, Reboots: t.r.Result.Reboots,
+		DryRun: m.DryRun, Repairs: m.Repairs, Restores: m.Restores, Reboots: t.r.Result.Reboots,
 	}
 }
 
@@ -347,6 +365,9 @@ func (t *ticker) observed() bool {
 // finish ends a run of which nothing is left to do.
 func (t *ticker) finish(why string) {
 	stuck := plan.Stuck(t.view())
+	if t.r.Made.DryRun {
+		stuck = nil
+	}
 	for _, name := range stuck {
 		t.fail(name, "still pending after its installation")
 	}
@@ -357,6 +378,10 @@ func (t *ticker) finish(why string) {
 			text += fmt.Sprintf("; %s stay half configured: on the server, look at the output of \"dpkg --configure -a\", mend the cause and run it again", strings.Join(half, ", "))
 		}
 		t.end(Failed, text)
+		return
+	}
+	if t.r.Made.DryRun {
+		t.end(Succeeded, fmt.Sprintf("dry run: %s would be installed; nothing was changed", plan.Count(len(res.Would), "package")))
 		return
 	}
 	text := fmt.Sprintf("%s installed, 0 failed, %s", plan.Count(t.installed(), "package"), plan.Count(res.Reboots, "reboot"))

@@ -134,10 +134,12 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	if s.cfg.Anonymous {
 		rooms.Anonymous = &identity.Principal{Name: "visitor", Role: identity.Viewer}
 	}
-	mux.Handle("/", portal.New(rooms))
+	pages := portal.New(rooms)
+	mux.Handle("/", pages)
 
 	s.secureHTTP = s.http(mux)
 	s.plainHTTP = s.http(onlyHere(mux))
+	s.secureHTTP.RegisterOnShutdown(pages.Close)
 }
 
 // http is a server with limits on everything that a stranger can make it wait for.

@@ -117,6 +117,7 @@ type Answer struct {
 	Changes     []Change     `json:"changes,omitempty"`
 	Failures    []Failure    `json:"failures,omitempty"`
 	Reason      string       `json:"reason,omitempty"`
+	DryRun      bool         `json:"dryRun,omitempty"`
 	Output      string       `json:"output,omitempty"`
 	Observation *Observation `json:"observation,omitempty"`
 }
@@ -205,7 +206,7 @@ func (w Order) Begin() time.Duration { return duration(w.BeginMillis) }
 func FromResult(key string, r action.Result) Answer {
 	w := Answer{
 		Key: key, Outcome: string(r.Outcome), Started: r.Started, Finished: r.Finished,
-		Reason: r.Reason, Output: r.Output, Observation: FromObservation(r.Observation),
+		Reason: r.Reason, DryRun: r.DryRun, Output: r.Output, Observation: FromObservation(r.Observation),
 	}
 	for _, c := range r.Changes {
 		w.Changes = append(w.Changes, Change(c))
@@ -220,7 +221,7 @@ func FromResult(key string, r action.Result) Answer {
 func (w Answer) Result() action.Result {
 	r := action.Result{
 		Outcome: action.Outcome(w.Outcome), Started: w.Started, Finished: w.Finished,
-		Reason: w.Reason, Output: w.Output, Observation: w.Observation.Observation(),
+		Reason: w.Reason, DryRun: w.DryRun, Output: w.Output, Observation: w.Observation.Observation(),
 	}
 	for _, c := range w.Changes {
 		r.Changes = append(r.Changes, action.Change(c))

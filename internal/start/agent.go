@@ -1,0 +1,135 @@
+package start
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"upkeep/internal/agent"
+	"upkeep/internal/agent/apt"
+	"upkeep/internal/fault"
+)
+
+// agentFlags are what "upkeep agent" is told.
+type agentFlags struct {
+	server    string
+	data      string
+	token     string
+	tokenFile string
+	ca        string
+	pin       string
+	allow     string
+}
+
+// Agent is the command that runs on a server.
+func Agent(version string) *cobra.Command {
+	var f agentFlags
+	var logs logFlags
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Run the agent of this server",
+		Long: `Run the agent of this server. It dials the control plane and is dialled by nobody.
+
+The first start enrols it with the one-time token that "upkeep enrol NAME" prints; later starts need none. It makes its own key, which never leaves the data folder, and renews its certificate by itself.
+
+What its owner does not allow in ` + agent.DefaultAllowFile + `, it refuses.`,
+		Example: `  upkeep agent --server https://upkeep.example:8443 --ca ca.pem --token-file token`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logs.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), version, log)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.server, "server", "", "URL of the control plane; needed to enrol, later known")
+	flags.StringVar(&f.data, "data", "/var/lib/upkeep-agent", "folder of key, certificate and journal")
+	flags.StringVar(&f.token, "token", "", "one-time token to enrol with; others can see it among this machine's processes, so better:")
+	flags.StringVar(&f.tokenFile, "token-file", "", "file of the one-time token")
+	flags.StringVar(&f.ca, "ca", "", "file of the authority's certificate to trust when enrolling (the control plane's ca.pem)")
+	flags.StringVar(&f.pin, "ca-pin", "", "or its fingerprint, sha256:HEX")
+	flags.StringVar(&f.allow, "allow-file", agent.DefaultAllowFile, "what this server's owner allows")
+	logs.add(cmd)
+	return cmd
+}
+
+// retryEnrol is the pause between attempts while the control plane is down.
+const retryEnrol = 2 * time.Second
+
+func (f agentFlags) run(ctx context.Context, version string, log *slog.Logger) error {
+	allow, err := agent.LoadAllow(f.allow)
+	if err != nil {
+		return err
+	}
+	who, err := agent.LoadIdentity(f.data)
+	if fault.Is(err, fault.KindNotFound) {
+		who, err = f.enrol(ctx, version, log)
+	}
+	if err != nil {
+		return err
+	}
+	door, err := agent.Dial(f.data, f.server, agent.WithLog(log))
+	if err != nil {
+		return err
+	}
+	hands, err := apt.New(apt.Config{Dir: f.data, RebootCommand: allow.RebootCommand, DryRun: allow.DryRun, Holds: allow.Holds, Log: log})
+	if err != nil {
+		return err
+	}
+	a, err := agent.New(agent.Config{Dir: f.data, Target: who.Target, Hands: hands, Door: door, Allow: allow, Version: version, Log: log})
+	if err != nil {
+		return err
+	}
+	log.Info("agent started", "server", who.Name, "target", who.Target)
+	return a.Run(ctx)
+}
+
+// enrol turns the one-time token into an identity, and waits for a control
+// plane that can't be reached.
+func (f agentFlags) enrol(ctx context.Context, version string, log *slog.Logger) (agent.Identity, error) {
+	var none agent.Identity
+	token := f.token
+	if f.tokenFile != "" {
+		text, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			return none, fault.Invalid("--token-file", "%v", err)
+		}
+		token = string(text)
+	}
+	switch {
+	case strings.TrimSpace(token) == "":
+		return none, fault.Invalid("--token-file", "this server is not enrolled yet: give the one-time token that \"upkeep enrol NAME\" prints")
+	case f.server == "":
+		return none, fault.Invalid("--server", "this server is not enrolled yet: give the control plane's URL")
+	}
+	trust := agent.Trust{Pin: f.pin}
+	if f.ca != "" {
+		pem, err := os.ReadFile(f.ca)
+		if err != nil {
+			return none, fault.Invalid("--ca", "%v", err)
+		}
+		trust.CA = pem
+	}
+	for {
+		who, err := agent.Enrol(ctx, f.data, f.server, strings.TrimSpace(token), trust, version)
+		if err == nil {
+			log.Info("enrolled", "server", who.Name, "target", who.Target)
+		}
+		if !fault.Is(err, fault.KindUnavailable) {
+			return who, err
+		}
+		log.Warn("can't reach the control plane, trying again", "err", err)
+		select {
+		case <-ctx.Done():
+			return none, fmt.Errorf("not enrolled: %w", ctx.Err())
+		case <-time.After(retryEnrol):
+		}
+	}
+}
