@@ -31,6 +31,10 @@ func Run(t *testing.T, open func(t *testing.T) store.DB) {
 		{"facts", facts},
 		{"identities", identities},
 		{"requests", requests},
+		{"queue", queue},
+		{"model", model},
+		{"races", races},
+		{"documents", documents},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			t.Parallel()
