@@ -27,6 +27,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
@@ -41,7 +42,7 @@ import (
 
 // Timing of the agent's own. The control plane may ask for a slower pace.
 const (
-	pollWait       = 30 * time.Second // how long a poll may be held open
+	pollWait       = 30 * time.Second // how long a poll may be held open, unless told otherwise
 	pollGrace      = 30 * time.Second // and how much longer its answer may be on its way
 	pollPaceMax    = 10 * time.Minute // the longest pause that is obeyed
 	retryFirst     = 200 * time.Millisecond
@@ -70,13 +71,17 @@ type Door interface {
 type Config struct {
 	Dir     string  // where the journal is kept; made with mode 0700
 	Journal Journal // instead of Dir: for simulation
-	Target  string  // the target's id; if set, orders for others are refused
+	Target  string  // the target's id; if set, orders for others are refused, and its journal is its own
+	After   string  // Identity.After: what to say until an order has ended here
 	Hands   Hands
 	Door    Door
 	Allow   Allow // what the host's owner allows; the zero value allows all
 	Version string
 	Log     *slog.Logger // nil: silent
 	Rand    *rand.Rand   // for jitter; nil: seeded by the system
+
+	// PollWait is how long a poll may be held open; 0: 30 s.
+	PollWait time.Duration
 }
 
 // Agent is one host's agent. It is made by New and runs once.
@@ -91,11 +96,11 @@ type Agent struct {
 	looks *rate.Limiter
 	wake  chan struct{} // the worker has something new to do
 
-	mu       sync.Mutex // guards what follows
-	received map[string]time.Time
-	observed *wire.Observation // not sent yet
-	lookNow  bool              // somebody asks for a look
-	lookAt   time.Time         // the next look without being asked
+	mu       sync.Mutex           // guards what follows
+	given    map[string]time.Time // when orders were given, with a monotonic reading
+	observed *wire.Observation    // not sent yet
+	lookNow  bool                 // somebody asks for a look
+	lookAt   time.Time            // the next look without being asked
 	every    time.Duration
 	cut      context.CancelFunc // ends the poll under way, or the pause after it
 	news     bool               // there is something to say since the last request was made
@@ -109,34 +114,39 @@ func New(cfg Config) (*Agent, error) {
 		return nil, fault.Invalid("agent", "hands, door and a folder or a journal are needed")
 	}
 	if cfg.Journal == nil {
-		j, err := OpenJournal(filepath.Join(cfg.Dir, "journal"))
+		// A host that is enrolled again as another target starts anew:
+		// generations and keys of the former one mean nothing to the new one.
+		j, err := OpenJournal(filepath.Join(cfg.Dir, "journal", Hash(cfg.Target)))
 		if err != nil {
 			return nil, err
 		}
 		cfg.Journal = j
 	}
+	if cfg.PollWait <= 0 {
+		cfg.PollWait = pollWait
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Rand == nil {
-		cfg.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+		cfg.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())) //nolint:gosec // jitter keeps no secret
 	}
 	boot, err := cfg.Hands.BootID()
 	if err != nil {
 		return nil, fault.Internal("read the boot id", err)
 	}
-	b, err := openBook(cfg.Journal)
+	b, err := openBook(cfg.Journal, cfg.After)
 	if err != nil {
 		return nil, fault.Internal("read the journal", err)
 	}
 	return &Agent{
 		cfg: cfg, log: cfg.Log, rand: cfg.Rand, boot: boot, book: b,
-		polls:    rate.NewLimiter(rate.Every(250*time.Millisecond), 20),
-		looks:    rate.NewLimiter(rate.Every(5*time.Second), 3),
-		wake:     make(chan struct{}, 1),
-		received: map[string]time.Time{},
-		lookNow:  true,
-		every:    observeDefault,
+		polls:   rate.NewLimiter(rate.Every(250*time.Millisecond), 20),
+		looks:   rate.NewLimiter(rate.Every(5*time.Second), 3),
+		wake:    make(chan struct{}, 1),
+		given:   map[string]time.Time{},
+		lookNow: true,
+		every:   observeDefault,
 	}, nil
 }
 
@@ -148,7 +158,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	both.Go(func() { a.work(ctx) })
 	both.Go(func() { a.poll(ctx) })
 	both.Wait()
-	if c, ok := a.cfg.Journal.(interface{ Close() error }); ok {
+	if c, ok := a.cfg.Journal.(io.Closer); ok {
 		return c.Close()
 	}
 	return nil
@@ -162,6 +172,7 @@ func (a *Agent) poll(ctx context.Context) {
 			return
 		}
 		pollCtx, req := a.request(ctx)
+		sent := time.Now()
 		answer, err := a.cfg.Door.Poll(pollCtx, req)
 		pause := time.Duration(0)
 		switch {
@@ -173,7 +184,7 @@ func (a *Agent) poll(ctx context.Context) {
 			}
 			failures, said = 0, ""
 			a.sent(req)
-			pause = a.take(answer)
+			pause = a.take(answer, sent)
 		case pollCtx.Err() != nil && errors.Is(err, context.Canceled):
 			// Cut short by ourselves, for there is news.
 		default:
@@ -195,12 +206,12 @@ func (a *Agent) request(ctx context.Context) (context.Context, wire.PollRequest)
 	if a.cut != nil {
 		a.cut()
 	}
-	ctx, a.cut = context.WithTimeout(ctx, pollWait+pollGrace)
+	ctx, a.cut = context.WithTimeout(ctx, a.cfg.PollWait+pollGrace)
 	a.news = false
 	return ctx, wire.PollRequest{
 		Version: a.cfg.Version, BootID: a.boot, Generation: a.book.generation(),
 		Holding: a.book.holding(), Answers: a.book.unsent(maxAnswers),
-		Observation: a.observed, WaitMillis: pollWait.Milliseconds(),
+		Observation: a.observed, WaitMillis: a.cfg.PollWait.Milliseconds(),
 	}
 }
 
@@ -213,8 +224,9 @@ func (a *Agent) sent(req wire.PollRequest) {
 	}
 }
 
-// take does what an answer says, and returns the pause that it asks for.
-func (a *Agent) take(answer wire.PollAnswer) time.Duration {
+// take does what an answer says to a request sent then, and returns the pause
+// that it asks for.
+func (a *Agent) take(answer wire.PollAnswer, sent time.Time) time.Duration {
 	for _, key := range answer.Acknowledged {
 		if err := a.book.acknowledge(key); err != nil {
 			// It is sent again, and acknowledged again.
@@ -226,8 +238,14 @@ func (a *Agent) take(answer wire.PollAnswer) time.Duration {
 			a.log.Warn("forget an old order", "order", key, "error", err)
 		}
 	}
+	// An answer may have lain in a buffer for long while the host was suspended:
+	// time to begin is counted from when it was given, at the latest.
+	given := time.Now()
+	if t := sent.Add(time.Duration(max(0, answer.HeldMillis)) * time.Millisecond); t.Before(given) {
+		given = t
+	}
 	for _, o := range answer.Orders {
-		a.accept(o)
+		a.accept(o, given)
 	}
 	a.mu.Lock()
 	if d := time.Duration(answer.ObserveMillis) * time.Millisecond; d > 0 {
@@ -244,8 +262,7 @@ func (a *Agent) take(answer wire.PollAnswer) time.Duration {
 
 // accept writes a new order down. An order that can't be written down is not
 // carried out; the control plane gives it again.
-func (a *Agent) accept(o wire.Order) {
-	now := time.Now()
+func (a *Agent) accept(o wire.Order, given time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	isNew, err := a.book.accept(o)
@@ -253,7 +270,7 @@ func (a *Agent) accept(o wire.Order) {
 	case err != nil:
 		a.log.Error("an order could not be taken", "order", o.Key, "error", err)
 	case isNew:
-		a.received[o.Key] = now
+		a.given[o.Key] = given
 		a.log.Info("order received", "order", o.Key, "kind", o.Kind, "packages", len(o.Packages))
 	}
 }

@@ -58,16 +58,17 @@ type book struct {
 	records map[string]Record
 	again   map[string]bool // acknowledged, but asked for again
 	newest  int64           // generation
+	before  string          // the last order that ended before this book's first
 	seq     int64
 	endSeq  int64
 }
 
-func openBook(j Journal) (*book, error) {
+func openBook(j Journal, before string) (*book, error) {
 	all, err := j.Load()
 	if err != nil {
 		return nil, err
 	}
-	b := &book{journal: j, records: map[string]Record{}, again: map[string]bool{}}
+	b := &book{journal: j, before: before, records: map[string]Record{}, again: map[string]bool{}}
 	for _, r := range all {
 		b.keep(r)
 	}
@@ -246,7 +247,7 @@ func (b *book) lastEnded() string {
 // last leaves out the expired: they were never started, and whoever gave them
 // takes them back.
 func (b *book) last() string {
-	var best Record
+	best := Record{Key: b.before}
 	for _, r := range b.records {
 		if r.Answer != nil && r.Answer.Outcome != string(action.Expired) && r.EndSeq > best.EndSeq {
 			best = r

@@ -39,8 +39,9 @@ type Identity struct {
 	Server      string    `json:"server"` // URL
 	Target      string    `json:"target"` // id
 	Name        string    `json:"name"`
-	Certificate string    `json:"certificate"` // PEM
-	Authority   string    `json:"authority"`   // PEM
+	After       string    `json:"after,omitempty"` // wire.Certificate.After
+	Certificate string    `json:"certificate"`     // PEM
+	Authority   string    `json:"authority"`       // PEM
 	RenewAfter  time.Time `json:"renewAfter"`
 	NotAfter    time.Time `json:"notAfter"`
 }
@@ -130,7 +131,7 @@ func newIdentity(server string, key *ecdsa.PrivateKey, c wire.Certificate) (Iden
 		return Identity{}, fault.Internal("read the authority's certificate", err)
 	}
 	id := Identity{
-		Server: server, Target: c.Target, Name: c.Name, Certificate: c.Certificate, Authority: c.Authority,
+		Server: server, Target: c.Target, Name: c.Name, After: c.After, Certificate: c.Certificate, Authority: c.Authority,
 		RenewAfter: c.RenewAfter, NotAfter: leaf.NotAfter,
 	}
 	if id.RenewAfter.IsZero() || id.RenewAfter.After(leaf.NotAfter) {

@@ -21,7 +21,7 @@ type Hands interface {
 	// Prepare waits until the host is free for the order (nobody else holds
 	// the package manager's lock), and reads what Begin and Adopt must know of
 	// the time before it. It changes nothing. ctx ends when the order may no
-	// longer begin. A *Refusal says that the order is not to be tried.
+	// longer begin. A *RefusalError says that the order is not to be tried.
 	Prepare(ctx context.Context, o action.Order) (memo json.RawMessage, err error)
 
 	// Begin carries an order out and returns its end: any outcome but Expired.
@@ -43,15 +43,15 @@ type Hands interface {
 	Forget(key string) error
 }
 
-// Refusal is the error of an order that is not to be tried.
-type Refusal struct {
+// RefusalError is the error of an order that is not to be tried.
+type RefusalError struct {
 	Reason string // a sentence
 }
 
 // Error is the reason.
-func (r *Refusal) Error() string { return r.Reason }
+func (r *RefusalError) Error() string { return r.Reason }
 
-// Refuse makes a Refusal.
-func Refuse(format string, args ...any) *Refusal {
-	return &Refusal{Reason: fmt.Sprintf(format, args...)}
+// Refuse makes a RefusalError.
+func Refuse(format string, args ...any) *RefusalError {
+	return &RefusalError{Reason: fmt.Sprintf(format, args...)}
 }

@@ -139,7 +139,7 @@ func (j *folder) setAside() {
 		return
 	}
 	if os.WriteFile(j.reserve(), make([]byte, reserveSize), 0o600) != nil {
-		os.Remove(j.reserve())
+		_ = os.Remove(j.reserve()) // there was little or nothing of it
 	}
 }
 
@@ -167,7 +167,7 @@ func writeFile(name string, text []byte) error {
 		err = os.Rename(tmp, name)
 	}
 	if err != nil {
-		os.Remove(tmp)
+		_ = os.Remove(tmp) // else the next Load removes it
 		return err
 	}
 	return syncFolder(filepath.Dir(name))

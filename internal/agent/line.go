@@ -31,6 +31,7 @@ type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 type Line struct {
 	dir    string
 	server string
+	target string // when it was opened
 	dial   Dialer
 	log    *slog.Logger
 
@@ -38,6 +39,7 @@ type Line struct {
 	id        Identity
 	seen      time.Time // of the identity's file
 	client    *http.Client
+	config    *tls.Config // of client
 	base      *url.URL
 	renewNext time.Time // a renewal that failed is not tried before
 }
@@ -67,6 +69,7 @@ func Dial(dir, serverURL string, opts ...LineOption) (*Line, error) {
 	if err := l.load(); err != nil {
 		return nil, err
 	}
+	l.target = l.id.Target
 	return l, nil
 }
 
@@ -85,10 +88,13 @@ func (l *Line) Close() {
 }
 
 // Poll implements Door, and renews the certificate when it is time, be it
-// long ago. A certificate that has ended can't be renewed: the error is denied
-// then, and says what to do.
+// long ago. If the certificate has ended and is not renewed any more, the error
+// is denied and says what to do.
 func (l *Line) Poll(ctx context.Context, req wire.PollRequest) (wire.PollAnswer, error) {
 	client, base, id := l.ready(ctx)
+	if id.Target != l.target {
+		return wire.PollAnswer{}, fault.Conflict("this host was enrolled anew, as %s: the agent is to be restarted", id.Name)
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(req.WaitMillis)*time.Millisecond+callTimeout)
 	defer cancel()
 	var answer wire.PollAnswer
@@ -120,26 +126,36 @@ func (l *Line) ready(ctx context.Context) (*http.Client, *url.URL, Identity) {
 	return l.client, l.base, l.id
 }
 
-// renew asks for the next certificate, for the same key. The caller holds l.mu.
+// renew asks for the next certificate, for the same key. A host that was off
+// for too long has no certificate to show; its request then says who it is, and
+// its key proves it. The caller holds l.mu.
 func (l *Line) renew(ctx context.Context) error {
+	client, req := l.client, wire.RenewRequest{}
+	if time.Now().After(l.id.NotAfter) {
+		req.Target = l.id.Target
+		config := l.config.Clone()
+		config.Certificates = nil
+		client = newClient(config, l.dial)
+		defer client.CloseIdleConnections()
+	}
 	key, err := loadKey(l.dir, false)
 	if err != nil {
 		return err
 	}
-	csr, err := request(key)
-	if err != nil {
+	if req.CSR, err = request(key); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var cert wire.Certificate
-	if err := call(ctx, l.client, l.base, wire.RenewPath, wire.RenewRequest{CSR: csr}, &cert); err != nil {
+	if err := call(ctx, client, l.base, wire.RenewPath, req, &cert); err != nil {
 		return err
 	}
 	id, err := newIdentity(l.id.Server, key, cert)
 	if err != nil {
 		return err
 	}
+	id.After = l.id.After
 	if err := saveIdentity(l.dir, id); err != nil {
 		return err
 	}
@@ -181,7 +197,8 @@ func (l *Line) load() error {
 		l.client.CloseIdleConnections()
 	}
 	l.id, l.base = id, base
-	l.client = newClient(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{pair}}, l.dial)
+	l.config = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{pair}}
+	l.client = newClient(l.config, l.dial)
 	return nil
 }
 
@@ -199,8 +216,7 @@ func call(ctx context.Context, client *http.Client, base *url.URL, path string, 
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
-		var untrusted *tls.CertificateVerificationError
-		if errors.As(err, &untrusted) {
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 			return &fault.Error{Kind: fault.KindDenied, Reason: "the server can't be trusted", Cause: err}
 		}
 		return fault.Unavailable("call the control plane", err)

@@ -30,6 +30,7 @@ type plane struct {
 	lose    int  // polls that are heard and whose answers are lost
 	deaf    bool // nothing is acknowledged
 	observe bool
+	delay   time.Duration   // of the next answer with orders, on its way
 	answer  wire.PollAnswer // the rest of what is answered
 	nudge   chan struct{}   // closed and replaced when there is something to give
 }
@@ -49,6 +50,7 @@ func (p *plane) Poll(ctx context.Context, req wire.PollRequest) (wire.PollAnswer
 		return wire.PollAnswer{}, errDown
 	}
 	out := p.answer
+	start := time.Now()
 	for _, a := range req.Answers {
 		if old, ok := p.answers[a.Key]; ok && !reflect.DeepEqual(old, a) {
 			p.changed = append(p.changed, a.Key)
@@ -86,6 +88,14 @@ func (p *plane) Poll(ctx context.Context, req wire.PollRequest) (wire.PollAnswer
 			p.observe, out.Observe = false, true
 		}
 		if len(out.Orders) > 0 || len(out.Acknowledged) > 0 || out.Observe || out.AfterMillis > 0 {
+			out.HeldMillis = time.Since(start).Milliseconds()
+			if len(out.Orders) > 0 && p.delay > 0 {
+				d := p.delay
+				p.delay = 0
+				p.mu.Unlock() // in a bubble no time passes while others wait for a mutex
+				time.Sleep(d)
+				p.mu.Lock()
+			}
 			return out, nil
 		}
 		nudge := p.nudge
@@ -104,6 +114,13 @@ func (p *plane) Poll(ctx context.Context, req wire.PollRequest) (wire.PollAnswer
 			return out, err
 		}
 	}
+}
+
+// doorFunc is a control plane that answers at once.
+type doorFunc func(wire.PollRequest) wire.PollAnswer
+
+func (f doorFunc) Poll(_ context.Context, req wire.PollRequest) (wire.PollAnswer, error) {
+	return f(req), nil
 }
 
 // do changes the plane and wakes who waits.
@@ -147,7 +164,6 @@ func order(n int, kind action.Kind, packages ...action.Package) action.Order {
 type host struct {
 	*agenttest.World
 	plane *plane
-	allow agent.Allow
 	stop  context.CancelFunc
 	over  chan error
 }
@@ -171,7 +187,7 @@ func newHost(t testing.TB, allow agent.Allow, before func(*agenttest.World, *pla
 	if before != nil {
 		before(h.World, h.plane)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(t.Context())
 	h.stop = stop
 	go func() {
 		h.over <- h.Run(ctx, func(l *agenttest.Life) agent.Config {

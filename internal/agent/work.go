@@ -113,17 +113,20 @@ func (a *Agent) carry(ctx context.Context, rec Record) {
 
 // begin carries out an order that was not begun before.
 func (a *Agent) begin(ctx context.Context, order action.Order, rec Record) (action.Result, error) {
+	deadline, ok := a.deadline(rec)
+	switch {
+	case !ok:
+		return expired("the agent was restarted before it was begun, and does not know how long ago it was asked for"), nil
+	case late(time.Now(), deadline):
+		return expired(tooLate(rec)), nil
+	}
 	if why := a.refusal(order, rec); why != "" {
 		return action.Result{Outcome: action.Refused, Reason: why}, nil
-	}
-	deadline, ok := a.deadline(rec)
-	if !ok {
-		return expired("the agent was restarted before it was begun, and does not know how long ago it was asked for"), nil
 	}
 	prepareCtx, cancel := context.WithTimeout(ctx, time.Until(deadline))
 	defer cancel()
 	memo, err := a.cfg.Hands.Prepare(prepareCtx, order)
-	var refusal *Refusal
+	var refusal *RefusalError
 	switch {
 	case ctx.Err() != nil:
 		return action.Result{}, ctx.Err()
@@ -146,7 +149,7 @@ func (a *Agent) writeBegun(ctx context.Context, rec Record, deadline time.Time, 
 	for pause := retryFirst; ; pause = min(2*pause, saveRetryMax) {
 		// Asked again before each try: it is the last look at the clock.
 		if late(time.Now(), deadline) {
-			return fmt.Errorf("it could no longer begin within %s", rec.Order.Begin())
+			return errors.New(tooLate(rec))
 		}
 		err := a.book.begin(rec.Key, a.boot, time.Now(), memo)
 		if err == nil {
@@ -185,11 +188,11 @@ func (a *Agent) refusal(o action.Order, rec Record) string {
 }
 
 // deadline is the last instant at which an order may begin; not ok if nobody
-// knows when it was received. It carries a monotonic reading: see late.
+// knows when it was given. It carries a monotonic reading: see late.
 func (a *Agent) deadline(rec Record) (time.Time, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at, ok := a.received[rec.Key]
+	at, ok := a.given[rec.Key]
 	return at.Add(rec.Order.Begin()), ok
 }
 
@@ -197,7 +200,11 @@ func (a *Agent) deadline(rec Record) (time.Time, bool) {
 // one stands still while a host is suspended, the wall clock may be set back.
 // To be wrongly late is harmless, the order is given again.
 func late(now, deadline time.Time) bool {
-	return now.After(deadline) || now.Round(0).After(deadline.Round(0))
+	return !now.Before(deadline) || !now.Round(0).Before(deadline.Round(0))
+}
+
+func tooLate(rec Record) string {
+	return fmt.Sprintf("it could no longer begin within %s of being given", max(0, rec.Order.Begin()))
 }
 
 func expired(why string) action.Result {
@@ -221,6 +228,8 @@ func (a *Agent) end(ctx context.Context, key string, res action.Result) {
 		res.Reason = joinSentences(res.Reason, "afterwards the host could not be looked at: "+err.Error())
 	}
 	res.Observation = obs
+	// As a journal reads it back: the answer is the same after a restart.
+	res.Started, res.Finished = res.Started.Round(0).UTC(), res.Finished.Round(0).UTC()
 	answer := wire.FromResult(key, res)
 	for pause := retryFirst; ; pause = min(2*pause, saveRetryMax) {
 		err := a.book.end(key, answer)
@@ -239,7 +248,7 @@ func (a *Agent) end(ctx context.Context, key string, res action.Result) {
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.received, key)
+	delete(a.given, key)
 	a.lookAt = time.Now().Add(a.every)
 	if obs == nil {
 		a.lookAt = time.Now().Add(lookRetry)

@@ -283,6 +283,13 @@ func (w *World) Boots() int {
 	return w.boot
 }
 
+// JournalSize is how many orders the agent's journal knows.
+func (w *World) JournalSize() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.disk)
+}
+
 // Events lists what has happened, oldest first.
 func (w *World) Events() []Event {
 	w.mu.Lock()

@@ -88,6 +88,7 @@ func Start(dir string, env, argv []string) (*Process, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
+	//nolint:noctx // it outlives us on purpose; Wait stops it when it takes too long
 	cmd := exec.Command("/bin/sh", append([]string{"-c", supervisor, "upkeep-order", dir}, argv...)...)
 	cmd.Dir, cmd.Env = "/", env
 	cmd.ExtraFiles = []*os.File{lock} // becomes descriptor 3

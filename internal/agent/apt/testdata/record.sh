@@ -72,7 +72,6 @@ in_root apt-get install -qq -y plain=1.0 held=1.0 auto=1.0 fixed=1.0 grows=1.0 b
 in_root apt-mark -qq hold held >/dev/null
 in_root apt-mark -qq auto auto >/dev/null
 
-record showhold apt-mark showhold
 record showauto apt-mark showauto
 record query dpkg-query -W -f '${Package}\t${Architecture}\t${Version}\t${db:Status-Abbrev}\n'
 record upgrade apt-get -s -q upgrade --with-new-pkgs
