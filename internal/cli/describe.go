@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"upkeep/client"
+)
+
+func (a *app) describeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "describe KIND NAME", Short: "Tell all about a server, a run or a schedule",
+		Example: `  upkeep describe server web-1
+  upkeep describe run web-1
+  upkeep describe schedule web-1/weekend`,
+		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, run and schedule"),
+	}
+	server := &cobra.Command{
+		Use: "server NAME", Aliases: []string{"servers"}, Short: "A server: its system, updates, schedules and open runs",
+		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			server, err := s.findServer(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.show(server, func(w io.Writer) { a.tellServer(w, server) })
+		},
+	}
+	run := &cobra.Command{
+		Use: "run RUN|SERVER", Aliases: []string{"runs"}, Short: "A run: its plan, what waits, and its result",
+		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			run, err := s.findRun(cmd.Context(), args[0], true)
+			if err != nil {
+				return err
+			}
+			return a.show(run, func(w io.Writer) { a.tellRun(w, run) })
+		},
+	}
+	schedule := &cobra.Command{
+		Use: "schedule SERVER/NAME", Aliases: []string{"schedules"}, Short: "A schedule: its next windows and its policy",
+		Args: takes(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			sc, err := s.findSchedule(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return a.show(sc, func(w io.Writer) { a.tellSchedule(w, sc) })
+		},
+	}
+	cmd.AddCommand(server, run, schedule)
+	return cmd
+}
+
+func (a *app) tellServer(w io.Writer, s *client.Server) {
+	agent := `none; "upkeep enrol ` + s.Name + `" makes one known`
+	if s.Agent != nil {
+		agent = fmt.Sprintf("%s, seen %s", clean(s.Agent.Version), ago(s.Agent.LastSeen, a.now()))
+	}
+	pairs(w, "Name", s.Name, "Project", s.Project, "ID", s.ID, "Group", s.Group, "Labels", labels(s.Labels),
+		"Created", at(s.Created, a.local), "Agent", agent)
+	if o := s.Observed; o != nil {
+		reboot := "not required"
+		if o.RebootRequired {
+			reboot = a.paint("required", yellow) + by(o.RebootPackages)
+		}
+		fmt.Fprintln(w)
+		pairs(w, "System", clean(o.System), "Kernel", clean(o.Kernel), "Architecture", clean(o.Arch), "Hostname", clean(o.Hostname),
+			"Looked at", ago(o.ObservedAt, a.now()), "Lists", listsAge(o), "Reboot", reboot,
+			"Half done", a.paint(clean(strings.Join(o.HalfConfigured, ", ")), red), "Held there", clean(strings.Join(o.Held, ", ")),
+			"Updates", updatesOf(o))
+		if len(o.Pending) > 0 {
+			t := newTable("PACKAGE", "INSTALLED", "UPDATE", "FROM")
+			for _, p := range o.Pending {
+				origin := clean(p.Origin)
+				if p.Security {
+					origin = first(origin, "security")
+					origin = a.paint(origin, yellow)
+				}
+				t.add(clean(p.Name), clean(first(p.From, "-")), clean(p.To), origin)
+			}
+			t.dropEmpty().print(w, "  ")
+		}
+	}
+	if len(s.Schedules) > 0 {
+		fmt.Fprintln(w, "\nSchedules")
+		t := newTable("NAME", "OPENS", "NEXT WINDOW")
+		for _, sc := range s.Schedules {
+			next := ""
+			if sc.Next != nil {
+				next = span(sc.Next.Start, sc.Next.End, a.zoneIn(sc.Words))
+			}
+			if !sc.Enabled {
+				next = a.paint("disabled", yellow)
+			}
+			t.add(clean(sc.Name), sc.Words, next)
+		}
+		t.print(w, "  ")
+	}
+	if len(s.OpenRuns) > 0 {
+		fmt.Fprintln(w, "\nOpen runs")
+		a.runTable(s.OpenRuns).print(w, "  ")
+	}
+}
+
+func labels(l map[string]string) string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(l)) {
+		all = append(all, clean(k+"="+l[k]))
+	}
+	return strings.Join(all, ", ")
+}
+
+func by(packages []string) string {
+	if len(packages) == 0 {
+		return ""
+	}
+	return " by " + clean(strings.Join(packages, ", "))
+}
+
+func listsAge(o *client.Observed) string {
+	if o.ListsAge == "" {
+		return ""
+	}
+	return short(length(o.ListsAge)) + " old when looked at"
+}
+
+func (a *app) tellRun(w io.Writer, r *client.Run) {
+	zone := a.zone(r.Window.Zone)
+	opened := second(r.Created, zone) + " by " + clean(r.By)
+	if r.OverriddenBy != "" {
+		opened += ", at once"
+	}
+	if r.OverrideFreeze {
+		opened += ", freezes overridden"
+	}
+	window := ""
+	if r.Window.Words != "" && r.OverriddenBy == "" {
+		window = r.Window.Words + ", for " + r.Window.Duration
+	}
+	left := ""
+	if !r.Window.OpenTill.IsZero() {
+		left = fmt.Sprintf("until %s, %s left", second(r.Window.OpenTill, zone), short(length(r.Window.Left)))
+	}
+	pairs(w, "Run", r.ID, "Server", r.ServerName, "Project", r.Project, "State", a.state(r.State), "Opened", opened,
+		"Reason", clean(r.Reason), "Window", window, "Open", left, "Started", moment(r.Started, zone), "Ended", moment(r.Finished, zone),
+		"Took", took(summaryOf(r), a.now()), "Announced", moment(r.AnnouncedAt, zone), "Paused by", clean(r.PausedBy),
+		"Aborted by", clean(r.AbortedBy), "Policy", policyWords(r.Policy), "Result", clean(r.Result.Text))
+	if r.Plan != nil && len(r.Plan.Steps) > 0 {
+		fmt.Fprintf(w, "\nPlan %d: %s\n", r.Plan.Generation, clean(r.Plan.Why))
+		a.stepTable(r.Plan.Steps).print(w, "  ")
+	}
+	if len(r.Waits) > 0 {
+		fmt.Fprintln(w, "\nWaits")
+		a.tellWaits(w, r.Waits)
+	}
+	a.tellResult(w, &r.Result)
+}
+
+func (a *app) stepTable(steps []client.Step) *table {
+	t := newTable("STEP", "STAGE", "WHAT", "EXPECTED", "TOOK", "TRIES")
+	for _, st := range steps {
+		tries := ""
+		if st.Attempt > 1 {
+			tries = fmt.Sprintf("%d of %d", st.Attempt, st.Attempts)
+		}
+		t.add(st.ID, a.mark(st.Stage), stepWords(st), short(length(st.Estimate)), a.stepTook(st), tries)
+	}
+	return t.dropEmpty()
+}
+
+// stepWords is what a step does: "install of 3 packages: curl, openssl, vim".
+func stepWords(st client.Step) string {
+	if len(st.Packages) == 0 {
+		return clean(st.Action)
+	}
+	names := make([]string, 0, len(st.Packages))
+	for _, p := range st.Packages {
+		names = append(names, p.Name)
+	}
+	return clean(fmt.Sprintf("%s of %s: %s", st.Action, count(len(names), "package"), some(names, 4)))
+}
+
+// some names the first few of many.
+func some(names []string, n int) string {
+	if len(names) <= n+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
+}
+
+func (a *app) stepTook(st client.Step) string {
+	switch {
+	case st.OrderedAt.IsZero():
+		return ""
+	case st.Stage == "running":
+		return short(a.now().Sub(st.OrderedAt))
+	case st.EndedAt.Before(st.OrderedAt):
+		return ""
+	}
+	return short(st.EndedAt.Sub(st.OrderedAt))
+}
+
+// tellWaits says what waits and why, each reason once with its steps.
+func (a *app) tellWaits(w io.Writer, waits []client.Wait) {
+	for i, wait := range waits {
+		if slices.ContainsFunc(waits[:i], func(e client.Wait) bool { return e.Words == wait.Words }) {
+			continue
+		}
+		var steps []string
+		for _, same := range waits[i:] {
+			if same.Words == wait.Words && same.Step != "" {
+				steps = append(steps, same.Step)
+			}
+		}
+		line := a.paint(clean(wait.Words), yellow)
+		// Of what is under way, "until" is when it is given up: no promise.
+		if !wait.Until.IsZero() && wait.Code != "under-way" && wait.Code != "silent" {
+			line += " (" + ago(wait.Until, a.now()) + ")"
+		}
+		if len(steps) > 0 {
+			line = some(steps, 4) + ": " + line
+		}
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+}
+
+func (a *app) tellResult(w io.Writer, r *client.Result) {
+	if len(r.Changes) > 0 {
+		fmt.Fprintln(w, "\nChanges")
+		t := newTable("PACKAGE", "FROM", "TO")
+		for _, c := range r.Changes {
+			t.add(clean(c.Name), clean(first(c.From, "new")), clean(first(c.To, "removed")))
+		}
+		t.print(w, "  ")
+	}
+	if len(r.Failures) > 0 {
+		fmt.Fprintln(w, "\nFailures")
+		a.tellFailures(w, r)
+	}
+	if len(r.Left) > 0 {
+		fmt.Fprintf(w, "\nNot done: %s\n", clean(strings.Join(r.Left, ", ")))
+	}
+}
+
+func (a *app) tellFailures(w io.Writer, r *client.Result) {
+	for _, f := range r.Failures {
+		text := clean(f.Reason)
+		if f.Name != "" {
+			text = clean(f.Name) + ": " + text
+		}
+		fmt.Fprintf(w, "  %s\n", a.paint("✗ "+text, red))
+	}
+}
+
+func (a *app) tellSchedule(w io.Writer, sc *client.Schedule) {
+	zone := a.zone(sc.Zone)
+	enabled := "yes"
+	if !sc.Enabled {
+		enabled = a.paint("no: it opens no runs", yellow)
+	}
+	pairs(w, "Schedule", clean(sc.Name), "Server", sc.ServerName, "Project", sc.Project, "ID", sc.ID, "Enabled", enabled,
+		"Opens", sc.Words, "For", sc.Duration, "RRULE", oneLine(sc.RRule), "Policy", policyWords(sc.Policy), "Created", at(sc.Created, zone))
+	fmt.Fprintln(w, "\nNext windows")
+	a.tellOccurrences(w, sc.Occurrences, zone)
+}
+
+func (a *app) tellOccurrences(w io.Writer, all []client.Occurrence, zone *time.Location) {
+	if len(all) == 0 {
+		fmt.Fprintln(w, "  none: it does not open again")
+	}
+	for _, o := range all {
+		line := span(o.Start, o.End, zone)
+		if now := a.now(); !now.Before(o.Start) && now.Before(o.End) {
+			line += a.paint(" (open now)", green)
+		}
+		if o.Frozen != "" {
+			line += a.paint(" (frozen: "+clean(o.Frozen)+")", yellow)
+		}
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+}
+
+// policyWords is a policy in a line, without what is as usual.
+func policyWords(p client.Policy) string {
+	scope := "all updates"
+	if p.Scope == client.Security {
+		scope = "security updates only"
+	}
+	all := []string{scope}
+	if p.Reboot == client.Never {
+		all = append(all, "no reboot")
+	} else {
+		all = append(all, "reboot if required")
+	}
+	if len(p.Hold) > 0 {
+		all = append(all, "without "+some(p.Hold, 5))
+	}
+	if p.Batch > 0 {
+		all = append(all, count(p.Batch, "package")+" at a time")
+	}
+	if p.Prepare != "" {
+		all = append(all, "fetched up to "+p.Prepare+" before")
+	}
+	if p.NoticeLead != "" {
+		all = append(all, "announced "+p.NoticeLead+" before")
+	}
+	for _, kind := range slices.Sorted(maps.Keys(p.Expect)) {
+		all = append(all, kind+" takes about "+p.Expect[kind])
+	}
+	return clean(strings.Join(all, ", "))
+}

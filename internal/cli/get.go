@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"upkeep/client"
+)
+
+func (a *app) getCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "get KIND", Short: "List servers, schedules, runs, freezes, history or tokens",
+		Example: `  upkeep get servers
+  upkeep get server web-1 -o yaml
+  upkeep get schedules web-1
+  upkeep get runs --open -o json`,
+		Args: cobra.ArbitraryArgs,
+		RunE: a.which("get", "servers, schedules, runs, freezes, history and tokens"),
+	}
+	history := a.historyCommand()
+	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getRuns(), a.getFreezes(), history, a.listTokens("tokens"))
+	return cmd
+}
+
+// which refuses a command that needs one of several words after it.
+func (a *app) which(verb, known string) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		a.ran = false
+		if len(args) == 0 {
+			return usagef("%s what? Known are %s", verb, known)
+		}
+		text := fmt.Sprintf("%s: there is no %q; known are %s", verb, args[0], known)
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			text += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usagef("%s", text)
+	}
+}
+
+func (a *app) getServers() *cobra.Command {
+	return &cobra.Command{
+		Use: "servers [NAME]", Aliases: []string{"server"}, Short: "Servers, with what they wait for",
+		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				server, err := s.findServer(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return a.show(server, func(w io.Writer) { a.serverTable([]client.Server{*server}).print(w, "") })
+			}
+			all, err := s.allServers(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(all.Items) == 0 && a.format == "table" {
+				a.note(`There are no servers. Make one known with "upkeep enrol NAME".`)
+				return nil
+			}
+			slices.SortStableFunc(all.Items, func(x, y client.Server) int {
+				return strings.Compare(x.Project+"/"+x.Name, y.Project+"/"+y.Name)
+			})
+			return a.show(all, func(w io.Writer) { a.serverTable(all.Items).print(w, "") })
+		},
+	}
+}
+
+func (a *app) serverTable(all []client.Server) *table {
+	t := newTable("NAME", "PROJECT", "GROUP", "SYSTEM", "UPDATES", "REBOOT", "AGENT", "NOW", "NEXT WINDOW")
+	many := slices.ContainsFunc(all, func(s client.Server) bool { return s.Project != all[0].Project })
+	for _, s := range all {
+		project, system, updates, reboot, agent, now := "", "", "", "", "not enrolled", ""
+		if many {
+			project = s.Project
+		}
+		if s.Observed != nil {
+			system, updates = clean(s.Observed.System), updatesOf(s.Observed)
+			if s.Observed.RebootRequired {
+				reboot = a.paint("wanted", yellow)
+			}
+		}
+		if s.Agent != nil {
+			agent = "seen " + ago(s.Agent.LastSeen, a.now())
+		}
+		if len(s.OpenRuns) > 0 {
+			now = a.state(foremost(s.OpenRuns).State)
+		}
+		t.add(s.Name, project, s.Group, system, updates, reboot, agent, now, a.nextWindow(s.Schedules))
+	}
+	return t.dropEmpty()
+}
+
+func updatesOf(o *client.Observed) string {
+	if o.SecurityUpdates > 0 {
+		return fmt.Sprintf("%d (%d security)", o.PendingUpdates, o.SecurityUpdates)
+	}
+	return fmt.Sprint(o.PendingUpdates)
+}
+
+// nextWindow is the first of what several schedules wait for.
+func (a *app) nextWindow(all []client.ScheduleBrief) string {
+	var next *client.ScheduleBrief
+	for i, sc := range all {
+		if sc.Enabled && sc.Next != nil && (next == nil || sc.Next.Start.Before(next.Next.Start)) {
+			next = &all[i]
+		}
+	}
+	if next == nil {
+		return ""
+	}
+	return day(next.Next.Start, a.zoneIn(next.Words))
+}
+
+func (a *app) getSchedules() *cobra.Command {
+	return &cobra.Command{
+		Use: "schedules [SERVER | SERVER/NAME]", Aliases: []string{"schedule"}, Short: "Schedules, with their next windows",
+		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			server := ""
+			if len(args) == 1 {
+				server = args[0]
+			}
+			if strings.Contains(server, "/") || idPattern.MatchString(server) {
+				sc, err := s.findSchedule(cmd.Context(), server)
+				if err != nil {
+					return err
+				}
+				return a.show(sc, func(w io.Writer) { a.scheduleTable([]client.Schedule{*sc}).print(w, "") })
+			}
+			all, err := s.allSchedules(cmd.Context(), server)
+			if err != nil {
+				return err
+			}
+			if len(all.Items) == 0 && a.format == "table" {
+				a.note(`There are no schedules. "upkeep help files" shows how one is written.`)
+				return nil
+			}
+			return a.show(all, func(w io.Writer) { a.scheduleTable(all.Items).print(w, "") })
+		},
+	}
+}
+
+func (a *app) scheduleTable(all []client.Schedule) *table {
+	t := newTable("SCHEDULE", "ENABLED", "OPENS", "FOR", "NEXT WINDOW")
+	for _, sc := range all {
+		enabled, next := "yes", ""
+		if !sc.Enabled {
+			enabled = a.paint("no", yellow)
+		}
+		if sc.Next != nil {
+			next = day(sc.Next.Start, a.zone(sc.Zone))
+		}
+		t.add(clean(refOf(sc)), enabled, sc.Words, sc.Duration, next)
+	}
+	return t.dropEmpty()
+}
+
+func (a *app) getRuns() *cobra.Command {
+	var open bool
+	var limit int64
+	cmd := &cobra.Command{
+		Use: "runs [RUN|SERVER]", Aliases: []string{"run"}, Short: "Runs, newest first",
+		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if limit < 0 {
+				return usagef("--limit: must not be negative")
+			}
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 && idPattern.MatchString(args[0]) {
+				run, err := s.findRun(cmd.Context(), args[0], true)
+				if err != nil {
+					return err
+				}
+				return a.show(run, func(w io.Writer) { a.runTable([]client.RunSummary{summaryOf(run)}).print(w, "") })
+			}
+			server := ""
+			if len(args) == 1 {
+				server = args[0]
+			}
+			all, err := s.runs(cmd.Context(), server, open, limit)
+			if err != nil {
+				return err
+			}
+			if len(all.Items) == 0 && a.format == "table" {
+				a.note("There are no such runs.")
+				return nil
+			}
+			return a.show(all, func(w io.Writer) { a.runTable(all.Items).print(w, "") })
+		},
+	}
+	cmd.Flags().BoolVar(&open, "open", false, "only those that have not ended")
+	cmd.Flags().Int64Var(&limit, "limit", 20, "at most so many; 0 is all")
+	return cmd
+}
+
+func (a *app) runTable(all []client.RunSummary) *table {
+	t := newTable("RUN", "SERVER", "STATE", "OPENED", "BY", "TOOK", "RESULT")
+	for _, r := range all {
+		t.add(r.ID, r.ServerName, a.state(r.State), ago(r.Created, a.now()), clean(r.By), took(r, a.now()), outcome(r))
+	}
+	return t.dropEmpty()
+}
+
+// outcome is what there is to say of a run in a line: its result, or what it waits for.
+func outcome(r client.RunSummary) string {
+	if r.Result.Text != "" {
+		return clean(r.Result.Text)
+	}
+	if len(r.Waits) > 0 {
+		return clean(r.Waits[0].Words)
+	}
+	return ""
+}
+
+func summaryOf(r *client.Run) client.RunSummary {
+	return client.RunSummary{
+		ID: r.ID, Project: r.Project, Server: r.Server, ServerName: r.ServerName, Schedule: r.Schedule, By: r.By,
+		Reason: r.Reason, State: r.State, Waits: r.Waits, Result: r.Result,
+		Created: r.Created, Started: r.Started, Finished: r.Finished,
+	}
+}
+
+func (a *app) getFreezes() *cobra.Command {
+	return &cobra.Command{
+		Use: "freezes", Aliases: []string{"freeze"}, Short: "Freezes that have not ended", Args: takes(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			all, err := s.freezes(cmd.Context(), s.project)
+			if err != nil {
+				return err
+			}
+			if len(all.Items) == 0 && a.format == "table" {
+				a.note("There are no freezes.")
+				return nil
+			}
+			return a.show(all, func(w io.Writer) {
+				t := newTable("FREEZE", "PROJECT", "FROM", "UNTIL", "REASON")
+				for _, f := range all.Items {
+					t.add(f.ID, first(f.Project, "all"), day(f.Start, a.local), day(f.End, a.local), clean(f.Reason))
+				}
+				t.print(w, "")
+			})
+		},
+	}
+}
+
+func (s *session) freezes(ctx context.Context, project string) (*client.FreezeList, error) {
+	return ask(ctx, func(ctx context.Context) (*client.FreezeList, error) {
+		return s.ListFreezes(ctx, &client.ListFreezesParams{Project: project})
+	})
+}
+
+// completeServers offers the names of servers to the shell. It keeps silent when
+// the server can't be asked: a shell's prompt is no place for errors.
+func (a *app) completeServers(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	s, err := a.connect()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+	defer cancel()
+	all, err := s.allServers(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, server := range all.Items {
+		names = append(names, server.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"upkeep/client"
+)
+
+func (a *app) simulateCommand() *cobra.Command {
+	var in client.SimulationInput
+	var policy policyFlags
+	cmd := &cobra.Command{
+		Use: "simulate SERVER", Short: "What a run would do, in which order, and when; touches nothing",
+		Long: `Forecasts a run with the planner that real runs use, from what the server looked
+like when it was last looked at: in the windows of a schedule, in a window that
+nobody has yet, or now. Nothing is touched.
+
+The exit code is 0 if the run would succeed, 12 if not.`,
+		Example: `  upkeep simulate web-1 --schedule weekend
+  upkeep simulate web-1 --duration 1h --security-only
+  upkeep simulate web-1 --rrule "DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA" --duration 2h`,
+		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in.Server, in.Policy = args[0], policy.policy()
+			if err := checkSimulation(in); err != nil {
+				return err
+			}
+			if in.Schedule == "" && in.Duration == "" {
+				in.Duration = defaultRun
+			}
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			in.Project = s.project
+			sim, err := ask(cmd.Context(), func(ctx context.Context) (*client.Simulation, error) { return s.Simulate(ctx, in, nil) })
+			if err != nil {
+				return err
+			}
+			if err := a.show(sim, func(w io.Writer) { a.tellSimulation(w, sim, s.forecastZone(cmd.Context(), in)) }); err != nil {
+				return err
+			}
+			if sim.Outcome != string(client.Succeeded) {
+				return &coded{code: exitForecast}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&in.Schedule, "schedule", "", "in the windows of this schedule of the server")
+	cmd.Flags().StringVar(&in.RRule, "rrule", "", "in a window that nobody has yet, as RFC 5545 writes it")
+	cmd.Flags().StringVar(&in.Duration, "duration", "", "how long the window is open, or a run that starts now may take; 2h if not said")
+	cmd.Flags().BoolVar(&in.OverrideFreeze, "override-freeze", false, "as if freezes were overridden; for a run that starts now")
+	policy.add(cmd.Flags())
+	return cmd
+}
+
+// checkSimulation refuses flags that say two things.
+func checkSimulation(in client.SimulationInput) error {
+	switch {
+	case in.Schedule != "" && in.RRule != "":
+		return usagef("--schedule and --rrule: say one of them")
+	case in.Schedule != "" && in.Duration != "":
+		return usagef("--duration goes without --schedule, which has its own")
+	case in.Schedule != "" && in.Policy != nil:
+		return usagef("--security-only, --no-reboot and --hold go without --schedule, which has its own policy")
+	case in.RRule != "" && in.Duration == "":
+		return usagef("--duration is needed with --rrule: how long the window stays open, such as 2h")
+	case in.OverrideFreeze && (in.Schedule != "" || in.RRule != ""):
+		return usagef("--override-freeze goes with a run that starts now, not with a window")
+	}
+	return nil
+}
+
+// line is one thing of a forecast: a step or a wait.
+type line struct {
+	start time.Time
+	cells []string
+}
+
+func (a *app) tellSimulation(w io.Writer, sim *client.Simulation, zone *time.Location) {
+	var lines []line
+	for _, st := range sim.Steps {
+		disrupts := ""
+		if st.Disrupts {
+			disrupts = "disrupts"
+		}
+		words := stepWords(client.Step{Action: st.Action, Packages: st.Packages})
+		lines = append(lines, line{st.Start, []string{second(st.Start, zone), short(st.End.Sub(st.Start)), words, disrupts}})
+	}
+	for _, wait := range sim.Waits {
+		lasts := "for good"
+		if !wait.End.IsZero() {
+			lasts = short(wait.End.Sub(wait.Start))
+		}
+		lines = append(lines, line{wait.Start, []string{second(wait.Start, zone), lasts, a.paint("waits: "+clean(wait.Why.Words), yellow), ""}})
+	}
+	slices.SortStableFunc(lines, func(x, y line) int { return x.start.Compare(y.start) })
+	if len(lines) > 0 {
+		t := newTable("FROM", "TAKES", "WHAT", "")
+		for _, l := range lines {
+			t.add(l.cells...)
+		}
+		t.print(w, "")
+		fmt.Fprintln(w)
+	}
+	if sim.End.IsZero() {
+		fmt.Fprintln(w, a.paint("It would not end within 120 days.", red))
+		return
+	}
+	fmt.Fprintf(w, "%s %s, in %s", a.mark(sim.Outcome), second(sim.End, zone), count(sim.Windows, "window"))
+	if sim.Text != "" {
+		fmt.Fprintf(w, ": %s", clean(sim.Text))
+	}
+	fmt.Fprintln(w)
+}
+
+var tzid = regexp.MustCompile(`TZID=([^:;\s]+)`)
+
+// forecastZone is where a forecast's times are told: where its windows are.
+func (s *session) forecastZone(ctx context.Context, in client.SimulationInput) *time.Location {
+	if m := tzid.FindStringSubmatch(in.RRule); m != nil {
+		return s.app.zone(m[1])
+	}
+	if in.Schedule == "" {
+		return s.app.local
+	}
+	ref := in.Server + "/" + in.Schedule
+	if idPattern.MatchString(in.Schedule) {
+		ref = in.Schedule
+	}
+	if sc, err := s.findSchedule(ctx, ref); err == nil {
+		return s.app.zone(sc.Zone)
+	}
+	return s.app.local // the forecast is worth more than its zone
+}

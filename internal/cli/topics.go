@@ -1,0 +1,89 @@
+package cli
+
+import "github.com/spf13/cobra"
+
+// topics are pages of help that belong to no command.
+func topics() []*cobra.Command {
+	return []*cobra.Command{
+		{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp},
+		{Use: "connection", Short: "Which server, whose token, how long", Long: connectionHelp},
+		{Use: "files", Short: "What apply reads", Long: filesHelp},
+	}
+}
+
+const exitCodesHelp = `Exit codes:
+
+    0  all is well
+    1  failed in a way that has no code of its own, such as a mistake of the server
+    2  the command line or the configuration is wrong
+    3  there is no such thing, or the token may not know of it
+    4  denied: the token is missing, unknown, or may not do this
+    5  conflict: the present state forbids it; look again
+    6  the server can't be reached, or can't answer now; try again later
+    7  what was said is wrong: a field and the reason are named
+   10  the run that was watched failed
+   11  the run that was watched was aborted
+   12  simulate: the run would not come to success
+  124  the time that --timeout gave is over
+  130  interrupted; a run that was watched goes on`
+
+const connectionHelp = `Which server to ask, with which token, is said by flags, else by the environment,
+else by a file:
+
+  flag          environment        key in the file   what
+  --server      UPKEEP_SERVER      server            https://HOST[:PORT]
+  --token-file  UPKEEP_TOKEN_FILE  tokenFile         a file that holds the token
+  --token       UPKEEP_TOKEN       token             the token itself
+  --ca          UPKEEP_CA          ca                PEM certificates to trust in place
+                                                     of the system's
+  --project     UPKEEP_PROJECT     project           where names are looked up; the
+                                                     token's own project if not said
+  --config      UPKEEP_CONFIG                        the file; config.yaml in the folder
+                                                     upkeep of $XDG_CONFIG_HOME, or of
+                                                     ~/.config
+
+A token on the command line can be read by everybody on the machine (ps shows
+it) and stays in the shell's history: use a file. A token from the configuration
+file is sent to the file's own server only.
+
+Every command knows as well:
+
+  -o, --output  table, json or yaml. JSON and YAML are the API's own documents.
+  --timeout     give up after this long, such as 30s; 0 is never. One minute if not
+                said; never for what watches. Exit code 124.
+  NO_COLOR      in the environment: no colours. There are none in a pipe either.
+
+Connections that are lost are tried again for some seconds. What is written is
+sent with a key under which the server does it once, however often it arrives.`
+
+const filesHelp = `"upkeep apply -f FILE" reads YAML documents, separated by lines of three dashes.
+Keys that are not listed here are refused.
+
+  kind: Server
+  name: web-1              # 1 to 63 letters, digits, dots, dashes, underscores
+  project: default         # every kind has it; the token's own if left out
+  group: web               # two members of a group are never disrupted at once
+  labels: {site: fra1}     # free to use
+  ---
+  kind: Schedule
+  server: web-1
+  name: weekend            # unique on its server
+  enabled: true            # true if left out; false aborts the run that is open
+  rrule: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
+  duration: 2h             # from 1m to 24h of elapsed time
+  policy:                  # everything in it may be left out
+    scope: all             # all or security
+    hold: [postgresql-15]  # packages that are never touched
+    reboot: if-required    # if-required or never
+    batch: 25              # packages in one installation step, up to 500
+    prepare: 2h            # fetch lists and packages so long before the window
+    noticeLead: 72h        # must have been announced so long before
+    expect: {reboot: 3m}   # how long actions take, until history says better
+  ---
+  kind: Freeze
+  start: 2026-12-20T00:00:00+01:00
+  end: 2027-01-04T00:00:00+01:00
+  reason: Holiday season   # people read it
+
+All documents are checked before the first is sent. Servers are sent first. A
+freeze has no name: one with the same project, start, end and reason is the same.`

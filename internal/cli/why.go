@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"upkeep/client"
+)
+
+func (a *app) whyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "why RUN|SERVER", Short: "What waits, and the reason in words",
+		Example: `  upkeep why web-1`,
+		Args:    takes(1, 1), ValidArgsFunction: a.completeServers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := a.connect()
+			if err != nil {
+				return err
+			}
+			if idPattern.MatchString(args[0]) {
+				run, err := s.run(cmd.Context(), args[0])
+				if err == nil {
+					return a.show(run, func(w io.Writer) { a.tellWhy(w, summaryOf(run)) })
+				}
+				if !client.Is(err, client.KindNotFound) {
+					return err
+				}
+			}
+			return s.whyServer(cmd.Context(), args[0])
+		},
+	}
+}
+
+// whyServer says what a server's open runs wait for; if there are none, what
+// the server itself waits for.
+func (s *session) whyServer(ctx context.Context, ref string) error {
+	server, err := s.findServer(ctx, ref)
+	if err != nil {
+		if client.Is(err, client.KindNotFound) {
+			return notFoundf("no run and no server %q", ref)
+		}
+		return err
+	}
+	return s.app.show(server, func(w io.Writer) {
+		for _, r := range server.OpenRuns {
+			s.app.tellWhy(w, r)
+		}
+		if len(server.OpenRuns) == 0 {
+			s.app.tellIdle(w, server)
+		}
+	})
+}
+
+func (a *app) tellWhy(w io.Writer, r client.RunSummary) {
+	fmt.Fprintf(w, "%s  %s  run %s, opened %s by %s\n", r.ServerName, a.state(r.State), r.ID, ago(r.Created, a.now()), clean(r.By))
+	switch {
+	case r.Result.Text != "":
+		fmt.Fprintf(w, "  %s\n", clean(r.Result.Text))
+	case len(r.Waits) == 0:
+		fmt.Fprintln(w, "  nothing waits: it was not looked at yet, or all is under way")
+	}
+	a.tellWaits(w, r.Waits)
+}
+
+// tellIdle says why nothing happens on a server.
+func (a *app) tellIdle(w io.Writer, s *client.Server) {
+	fmt.Fprintf(w, "%s  no run is open\n", s.Name)
+	switch {
+	case s.Agent == nil:
+		fmt.Fprintf(w, "  no agent is enrolled: \"upkeep enrol %s\" says how\n", s.Name)
+	case len(s.Schedules) == 0:
+		fmt.Fprintf(w, "  it has no schedule: apply one, or \"upkeep run %s\" updates it now\n", s.Name)
+	}
+	for _, sc := range s.Schedules {
+		name := clean(sc.Name)
+		switch {
+		case !sc.Enabled:
+			fmt.Fprintf(w, "  schedule %s is disabled\n", name)
+		case sc.Next == nil:
+			fmt.Fprintf(w, "  schedule %s has no window any more\n", name)
+		default:
+			fmt.Fprintf(w, "  schedule %s %s (%s)\n", name, span(sc.Next.Start, sc.Next.End, a.zoneIn(sc.Words)), ago(sc.Next.Start, a.now()))
+		}
+	}
+	if s.Observed != nil && s.Observed.PendingUpdates == 0 && !s.Observed.RebootRequired {
+		fmt.Fprintln(w, "  nothing is pending there")
+	}
+}
