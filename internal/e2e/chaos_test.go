@@ -37,7 +37,7 @@ func seed(t *testing.T) *rand.Rand {
 // TestKillsOnSQLite kills the control plane, agents, or both, at random
 // instants while five servers are updated.
 func TestKillsOnSQLite(t *testing.T) {
-	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
+	program := lab.GoBuild(t, "upkeep/internal/zzmain")
 	l := chaosLab(t, program)
 	p := startPlane(t, l, program, filepath.Join(t.TempDir(), "data"), planeAddress)
 	chaos(t, l, []*plane{p})
@@ -46,7 +46,7 @@ func TestKillsOnSQLite(t *testing.T) {
 // TestKillsOnPostgreSQL does the same with two control planes on one database:
 // one is always left to take over.
 func TestKillsOnPostgreSQL(t *testing.T) {
-	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
+	program := lab.GoBuild(t, "upkeep/internal/zzmain")
 	l := chaosLab(t, program)
 	url := postgrestest.URL(t)
 	dir := filepath.Join(t.TempDir(), "data")

@@ -45,7 +45,7 @@ func add(t *testing.T, a *lab.Archive, packages ...lab.Package) {
 // TestTenServers is the main job: a schedule falls due, and every server is
 // patched inside its window and not a second before.
 func TestTenServers(t *testing.T) {
-	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
+	program := lab.GoBuild(t, "upkeep/internal/zzmain")
 	l := lab.New(t, 10, lab.Base{
 		Packages: []lab.Package{lab.Plain("alpha", "1.0"), lab.Plain("beta", "1.0")},
 		Programs: map[string]string{agentProgram: program},
@@ -72,7 +72,7 @@ func TestTenServers(t *testing.T) {
 	add(t, l.Repo.Main, lab.Plain("alpha", "2.0"), lab.Plain("beta", "2.0"), lab.NeedsReboot("kern", "2.0"),
 		lab.Fails("brittle", "2.0"), lab.Sleeps("torn", "2.0", 2), lab.WithConffile("asks", "2.0"), lab.Plain("kept", "2.0"))
 	for _, n := range slow {
-		add(t, l.Repo.Main, lab.Sleeps(n, "2.0", 15))
+		add(t, l.Repo.Main, lab.Sleeps(n, "2.0", 19))
 	}
 	add(t, l.Repo.Security, lab.Plain("ssl", "2.0"))
 	l.Repo.Publish()
@@ -103,7 +103,7 @@ func TestTenServers(t *testing.T) {
 		switch i {
 		case 4: // a minute holds two of the three slow ones, and the rest waits for the next occurrence
 			p.schedule(srv.Name, rruleAt(open, again), time.Minute, map[string]any{
-				"batch": 1, "expect": map[string]string{"refresh": "5s", "download": "1s", "install": "16s"},
+				"batch": 1, "expect": map[string]string{"refresh": "5s", "download": "1s", "install": "20s"},
 			})
 		case 8:
 			p.schedule(srv.Name, rruleAt(open), long, map[string]any{"scope": "security", "expect": map[string]string{"install": "2s"}})

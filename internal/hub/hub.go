@@ -62,6 +62,10 @@ type Config struct {
 	Log       *slog.Logger // nil: silent
 	Timing    Timing
 
+	// Woken is called after runs may have been woken, so that whoever moves
+	// them looks at once. It may get lost. May be nil.
+	Woken func()
+
 	// Observe is told of each call when it has ended: its name (enrol, renew,
 	// poll), the status that was answered, and how long the work took, without
 	// the time for which a poll was held. May be nil.

@@ -30,17 +30,16 @@ func (h *Hub) poll(w http.ResponseWriter, r *http.Request) (any, time.Duration, 
 	if err != nil {
 		return nil, 0, err
 	}
-	c.peer = peer
-	wait := h.around(h.timing.Hold)
-	if c.wait < wait {
-		wait = c.wait
-	}
+	c.peer, c.came = peer, came
+	wait := min(h.around(h.timing.Hold), c.wait)
 	lasts(w, wait)
 	answer, waited, err := h.wait(r.Context(), c, wait)
 	if err != nil {
 		return nil, waited, err
 	}
-	answer.HeldMillis = time.Since(came).Milliseconds()
+	if len(answer.Orders) == 0 {
+		answer.HeldMillis = time.Since(came).Milliseconds()
+	}
 	answer.ObserveMillis = h.around(h.timing.Observe).Milliseconds()
 	return answer, waited, nil
 }
@@ -49,6 +48,7 @@ func (h *Hub) poll(w http.ResponseWriter, r *http.Request) (any, time.Duration, 
 // poll is held long.
 type poll struct {
 	peer identity.AgentPeer
+	came time.Time
 	seen seen
 	news *wire.PollRequest // nil once kept
 	wait time.Duration     // the agent's patience
@@ -139,6 +139,9 @@ func (h *Hub) exchange(ctx context.Context, c *poll) (wire.PollAnswer, error) {
 	if err != nil {
 		return wire.PollAnswer{}, err
 	}
+	if c.news != nil && h.cfg.Woken != nil {
+		h.cfg.Woken()
+	}
 	c.news = nil
 	if again {
 		answer.AfterMillis = h.around(retakePause / 2).Milliseconds()
@@ -220,6 +223,9 @@ func (h *Hub) talk(tx store.Tx, c *poll, now time.Time) (answer wire.PollAnswer,
 		return answer, false, err
 	}
 	c.busy = holdsAny(open, c.seen)
+	// Their time left is counted from now, so this must be, or the sum of both
+	// would be later than the orders' last moment.
+	answer.HeldMillis = now.Sub(c.came).Milliseconds()
 	answer.Orders, again, err = give(tx, open, decide(open, c.seen, now), now)
 	if err != nil {
 		return answer, false, err

@@ -112,7 +112,9 @@ func open(ctx context.Context, cfg Config) (store.DB, error) {
 
 // build joins the parts.
 func (s *Server) build(authority *identity.Authority, sessions *identity.Sessions) {
-	s.hub = hub.New(hub.Config{DB: s.db, Authority: authority, Log: s.cfg.Log})
+	s.hub = hub.New(hub.Config{
+		DB: s.db, Authority: authority, Log: s.cfg.Log, Woken: func() { s.engine.Nudge() },
+	})
 	s.engine = engine.New(engine.Config{
 		DB: s.db, Owner: uuid.NewString(), NewID: newID, Log: s.cfg.Log, Orders: s.hub.Nudge,
 	})

@@ -133,7 +133,7 @@ func (c *cloud) start(i int) {
 	r.ctx, r.crash = context.WithCancel(c.ctx)
 	db := faulty{DB: c.db, r: r}
 	r.hub = hub.New(hub.Config{
-		DB: db, Peer: peer, Jitter: func() float64 { return 0.5 },
+		DB: db, Peer: peer, Woken: c.nudgeEngines, Jitter: func() float64 { return 0.5 },
 		Timing: hub.Timing{Hold: 6 * time.Hour, Sweep: 10 * time.Minute, Busy: time.Minute, Presence: 24 * time.Hour, Observe: 24 * time.Hour},
 	})
 	r.door = r.hub.Handler()
