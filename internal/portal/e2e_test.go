@@ -221,34 +221,49 @@ func withLang(path, lang string) string {
 func TestNoPageScrollsSideways(t *testing.T) {
 	s, ctx := newStreet(t), chrome(t)
 	s.signIn(ctx, t, identity.Operator)
-	shots := os.Getenv("UPKEEP_SCREENSHOTS")
 	for name, path := range s.pages() {
-		for _, lang := range languages {
-			for _, size := range []struct {
-				name   string
-				width  int64
-				height int64
-			}{{"desktop", 1280, 900}, {"phone", 390, 844}, {"narrow", 320, 640}} {
-				for _, theme := range []string{"light", "dark"} {
-					over, err := ask(ctx, chromedp.Steps(chromedp.EmulateViewport(size.width, size.height), themed(theme)), s.web.URL+withLang(path, lang), openAll+`
-						document.documentElement.scrollWidth <= innerWidth ? "" : [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className.toString()).join(" ")`)
-					var shot []byte
-					if err == nil && shots != "" && size.name != "narrow" {
-						if err = chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](closeAll)); err == nil {
-							shot, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
-						}
+		fits(ctx, t, name, s.web.URL+path)
+	}
+	if err := chromedp.Do(ctx, send(network.ClearBrowserCookies, cdp.Empty{})); err != nil {
+		t.Fatal(err)
+	}
+	fits(ctx, t, "signin", s.web.URL+"/signin")
+	empty := street{house: newHouse(t, &boss.Principal)}
+	empty.web = httptest.NewServer(empty.portal)
+	defer empty.web.Close()
+	fits(ctx, t, "empty", empty.web.URL+"/servers")
+}
+
+// fits checks a page on screens of all sizes. Where UPKEEP_SCREENSHOTS names a
+// folder, pictures for a person to look at are put there.
+func fits(ctx context.Context, t *testing.T, name, address string) {
+	t.Helper()
+	shots := os.Getenv("UPKEEP_SCREENSHOTS")
+	sizes := []struct {
+		name          string
+		width, height int64
+	}{{"desktop", 1280, 900}, {"phone", 390, 844}, {"narrow", 320, 640}}
+	for _, lang := range languages {
+		for _, size := range sizes {
+			for _, theme := range []string{"light", "dark"} {
+				over, err := ask(ctx, chromedp.Steps(chromedp.EmulateViewport(size.width, size.height), themed(theme)), withLang(address, lang), openAll+`
+					document.documentElement.scrollWidth <= innerWidth ? "" : [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className.toString()).join(" ")`)
+				var shot []byte
+				if err == nil && shots != "" && size.name != "narrow" {
+					if err = chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](closeAll)); err == nil {
+						shot, err = chromedp.Run(ctx, chromedp.FullScreenshot(100))
 					}
-					if err != nil {
-						t.Fatalf("%s: %v", name, err)
-					}
-					if over != "" {
-						t.Errorf("%s, %s, %s: wider than the screen: %s", name, lang, size.name, over)
-					}
-					if shot != nil {
-						file := filepath.Join(shots, fmt.Sprintf("%s-%s-%s-%s.png", name, lang, size.name, theme))
-						if err := os.WriteFile(file, shot, 0o644); err != nil {
-							t.Fatal(err)
-						}
+				}
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if over != "" {
+					t.Errorf("%s, %s, %s: wider than the screen: %s", name, lang, size.name, over)
+				}
+				if shot != nil {
+					file := filepath.Join(shots, fmt.Sprintf("%s-%s-%s-%s.png", name, lang, size.name, theme))
+					if err := os.WriteFile(file, shot, 0o644); err != nil {
+						t.Fatal(err)
 					}
 				}
 			}

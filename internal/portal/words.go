@@ -59,8 +59,8 @@ func (w words) T(key string, args ...any) string {
 
 // N is the text of a key for a number of things.
 func (w words) N(key string, n int) string {
-	one, many, _ := strings.Cut(w.T(key), "|")
-	if n == 1 {
+	one, many, two := strings.Cut(w.T(key), "|")
+	if n == 1 || !two {
 		many = one
 	}
 	if !strings.Contains(many, "%d") {
@@ -161,6 +161,15 @@ func (v *visit) took(d time.Duration, dative bool) string {
 		return v.N("time.days-dative", days)
 	}
 	return v.N("time.days", days)
+}
+
+// exactly says how long something took that is over: a minute and a half is not two.
+func (v *visit) exactly(d time.Duration) string {
+	d = d.Round(time.Second)
+	if d < time.Minute || d >= 10*time.Minute || d%time.Minute == 0 {
+		return v.took(d, false)
+	}
+	return v.N("time.minutes", int(d/time.Minute)) + " " + v.N("time.seconds", int(d%time.Minute/time.Second))
 }
 
 // size says how many bytes something has.

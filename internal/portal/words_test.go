@@ -140,6 +140,8 @@ func TestTimesAndSizes(t *testing.T) {
 		{"en", (&visit{words: words{"en"}, now: now}).ago(now.Add(time.Second)), "just now"},
 		{"en", (&visit{words: words{"en"}}).took(90*time.Minute, false), "1 h 30 min"},
 		{"en", (&visit{words: words{"en"}}).took(40*time.Second, false), "40 s"},
+		{"en", (&visit{words: words{"en"}}).exactly(90 * time.Second), "1 min 30 s"},
+		{"en", (&visit{words: words{"en"}}).exactly(2 * time.Minute), "2 min"},
 		{"de", (&visit{words: words{"de"}}).size(1_234_567), "1,2 MB"},
 		{"en", (&visit{words: words{"en"}}).size(999), "999 B"},
 	} {
