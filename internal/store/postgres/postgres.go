@@ -131,6 +131,8 @@ func (dialect) Verdict(err error) sqlstore.Verdict {
 		case strings.HasPrefix(refused.Code, "08"), // connection
 			strings.HasPrefix(refused.Code, "53"), // no resources left
 			strings.HasPrefix(refused.Code, "57"), // shutting down, cancelled
+			strings.HasPrefix(refused.Code, "28"), // who we are is not accepted, or not yet
+			refused.Code == "3D000",               // there is no such database, or not yet
 			refused.Code == "25P03",               // idle in transaction for too long
 			refused.Code == "25006":               // read only: a standby
 			return sqlstore.Busy

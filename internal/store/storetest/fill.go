@@ -2,29 +2,27 @@ package storetest
 
 import (
 	"fmt"
+	"hash/crc32"
 	"reflect"
 	"time"
 
 	"upkeep/internal/window"
 )
 
-// Fill sets every exported field below v, which points to a value, each to
-// another value, always the same ones in the same type.
+// Fill sets every exported field below v, which points to a value. What a field
+// is set to comes from its path alone, so that it stays when others are added.
 func Fill(v any) {
-	f := filler{}
-	f.fill(reflect.ValueOf(v).Elem(), reflect.TypeOf(v).Elem().Name(), 0)
+	fill(reflect.ValueOf(v).Elem(), reflect.TypeOf(v).Elem().Name(), 0)
 }
-
-type filler struct{ n int64 }
 
 // maxDepth ends types that contain themselves.
 const maxDepth = 8
 
-func (f *filler) fill(v reflect.Value, path string, depth int) {
-	f.n++
+func fill(v reflect.Value, path string, depth int) {
+	n := int64(crc32.ChecksumIEEE([]byte(path))%10_000) + 1
 	switch v.Type() {
 	case reflect.TypeFor[time.Time]():
-		v.Set(reflect.ValueOf(start.Add(time.Duration(f.n) * time.Second)))
+		v.Set(reflect.ValueOf(start.Add(time.Duration(n) * time.Second)))
 		return
 	case reflect.TypeFor[window.Window]():
 		v.Set(reflect.ValueOf(Window(time.Tuesday)))
@@ -32,33 +30,32 @@ func (f *filler) fill(v reflect.Value, path string, depth int) {
 	}
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString(fmt.Sprintf("%s-%d", path, f.n))
+		v.SetString(path)
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
-		v.SetInt(f.n)
+		v.SetInt(n)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		f.fill(v.Elem(), path, depth+1)
+		fill(v.Elem(), path, depth+1)
 	case reflect.Slice:
 		if depth > maxDepth {
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range v.Len() {
-			f.fill(v.Index(i), path, depth+1)
+			fill(v.Index(i), fmt.Sprintf("%s[%d]", path, i), depth+1)
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-		f.fill(key, path, depth+1)
-		f.fill(value, path, depth+1)
+		fill(key, path+"[key]", depth+1)
+		fill(value, path+"[value]", depth+1)
 		v.SetMapIndex(key, value)
 	case reflect.Struct:
 		for i := range v.NumField() {
-			field := v.Type().Field(i)
-			if field.IsExported() {
-				f.fill(v.Field(i), field.Name, depth+1)
+			if field := v.Type().Field(i); field.IsExported() {
+				fill(v.Field(i), path+"."+field.Name, depth+1)
 			}
 		}
 	default:
