@@ -27,6 +27,8 @@ type bench struct {
 	db  *counted
 	hub *Hub
 	web http.Handler
+
+	nudged int // how often the hub has said that runs were woken
 }
 
 // counted counts transactions.
@@ -77,7 +79,7 @@ func newBench(t *testing.T, timing Timing) *bench {
 
 // another is a hub of another process on the same database.
 func (b *bench) another(timing Timing) *Hub {
-	return New(Config{DB: b.db, Timing: timing, Peer: func(r *http.Request) (target, key string, err error) {
+	return New(Config{DB: b.db, Timing: timing, Woken: func() { b.nudged++ }, Peer: func(r *http.Request) (target, key string, err error) {
 		if target = r.Header.Get("Target"); target == "" {
 			return "", "", fault.Denied("who are you?")
 		}

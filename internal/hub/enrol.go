@@ -44,6 +44,7 @@ func (h *Hub) enrol(w http.ResponseWriter, r *http.Request) (any, time.Duration,
 	if err != nil {
 		return nil, 0, err
 	}
+	h.cfg.Woken() // perhaps: see replace
 	return answer, 0, nil
 }
 

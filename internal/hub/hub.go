@@ -62,8 +62,8 @@ type Config struct {
 	Log       *slog.Logger // nil: silent
 	Timing    Timing
 
-	// Woken is called after runs may have been woken, so that whoever moves
-	// them looks at once. It may get lost. May be nil.
+	// Woken is called after a transaction that has woken runs, so that whoever
+	// moves them looks at once. It must not wait. May be nil.
 	Woken func()
 
 	// Observe is told of each call when it has ended: its name (enrol, renew,
@@ -100,6 +100,9 @@ func New(c Config) *Hub {
 	}
 	if c.Jitter == nil {
 		c.Jitter = rand.Float64
+	}
+	if c.Woken == nil {
+		c.Woken = func() {}
 	}
 	return &Hub{
 		cfg: c, log: c.Log, timing: c.Timing.withDefaults(), held: newHeld(),

@@ -18,6 +18,7 @@ type keeper struct {
 	log    *slog.Logger
 	now    time.Time
 	target fleet.Target
+	woken  bool // a run was woken
 	blind  bool // an order has ended whose answer does not show the host
 }
 
@@ -69,7 +70,7 @@ func (k *keeper) answer(a wire.Answer) error {
 		}
 		return nil
 	}
-	if err := k.tx.Wake(runKey(order.Run), k.now); err != nil {
+	if err := k.wake(order.Run); err != nil {
 		return err
 	}
 	if r.Observation == nil {
@@ -96,7 +97,7 @@ func (k *keeper) answer(a wire.Answer) error {
 // Two observations with no order between them are taken in the order of their
 // arrival; nothing that we did lies between them.
 func (k *keeper) observe(o *action.Observation, rank int64) error {
-	_, newest, err := newest(k.tx, k.target)
+	newest, err := newest(k.tx, k.target)
 	if err != nil {
 		return err
 	}
@@ -113,11 +114,16 @@ func (k *keeper) observe(o *action.Observation, rank int64) error {
 		return err
 	}
 	for _, r := range runs {
-		if err := k.tx.Wake(runKey(r.ID), k.now); err != nil {
+		if err := k.wake(r.ID); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (k *keeper) wake(id string) error {
+	k.woken = true
+	return k.tx.Wake(runKey(id), k.now)
 }
 
 // wantsLook reports whether the agent is to look at its host now: nobody knows
@@ -130,7 +136,7 @@ func (k *keeper) wantsLook() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, newest, err := newest(k.tx, k.target)
+	newest, err := newest(k.tx, k.target)
 	return shown < newest, err
 }
 
@@ -156,23 +162,24 @@ func rank(tx store.Orders, target, key string) (int64, error) {
 	return o.Generation, nil
 }
 
-// newest is the newest order that is known to have been carried out on a
-// target, and its generation; none if there is none. It is the one that the
-// present observation followed, or one that an open run has taken in since; of
-// runs that have ended, nobody waits for a look any more.
-func newest(tx store.Tx, target fleet.Target) (key string, generation int64, err error) {
+// newest is the generation of the newest order that is known to have been
+// carried out on a target; 0 if there is none. It is the one that the present
+// observation followed, or one that an open run has taken in since; of runs
+// that have ended, nobody waits for a look any more.
+func newest(tx store.Tx, target fleet.Target) (int64, error) {
 	var keys []string
 	if target.Observed != nil {
 		keys = append(keys, target.Observed.After)
 	}
 	runs, err := openRuns(tx, target.ID)
 	if err != nil {
-		return "", 0, err
+		return 0, err
 	}
 	for _, r := range runs {
 		keys = append(keys, r.Made.LastOrder)
 	}
-	return newestOf(tx, target.ID, keys)
+	_, generation, err := newestOf(tx, target.ID, keys)
+	return generation, err
 }
 
 // newestOf is the key of the highest rank, and its rank.

@@ -18,6 +18,7 @@ func TestFirstAnswerWins(t *testing.T) {
 		b.putRun("r3", "t2", "")
 		key := b.order("r1", "a", "t1", time.Minute)
 		b.woken()
+		nudged := b.nudged
 		a := b.poll(wire.PollRequest{Answers: []wire.Answer{done(key, "6.1")}})
 		if !slices.Equal(a.Acknowledged, []string{key}) || a.AfterMillis != 0 || a.Observe {
 			t.Errorf("answer: %+v", a)
@@ -30,13 +31,17 @@ func TestFirstAnswerWins(t *testing.T) {
 			t.Errorf("woken: %v", w)
 		}
 
+		if b.nudged != nudged+1 {
+			t.Error("nobody is told that runs were woken")
+		}
+
 		second := done(key, "6.2")
 		second.Outcome = string(action.Failed)
 		a = b.poll(wire.PollRequest{Answers: []wire.Answer{second}})
 		if !slices.Equal(a.Acknowledged, []string{key}) {
 			t.Errorf("a repeated answer is not acknowledged: %+v", a)
 		}
-		if b.stored(key).Result.Outcome != action.Done || b.kernel() != "6.1" || len(b.woken()) > 0 {
+		if b.stored(key).Result.Outcome != action.Done || b.kernel() != "6.1" || len(b.woken()) > 0 || b.nudged != nudged+1 {
 			t.Errorf("a repeated answer has an effect: %+v, kernel %s", b.stored(key).Result, b.kernel())
 		}
 

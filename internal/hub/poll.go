@@ -55,6 +55,7 @@ type poll struct {
 
 	version string
 	busy    bool // the agent has an order under way
+	woken   bool // the newest exchange has woken runs
 }
 
 // readPoll reads a request and checks its limits.
@@ -139,7 +140,7 @@ func (h *Hub) exchange(ctx context.Context, c *poll) (wire.PollAnswer, error) {
 	if err != nil {
 		return wire.PollAnswer{}, err
 	}
-	if c.news != nil && h.cfg.Woken != nil {
+	if c.woken {
 		h.cfg.Woken()
 	}
 	c.news = nil
@@ -226,7 +227,9 @@ func (h *Hub) talk(tx store.Tx, c *poll, now time.Time) (answer wire.PollAnswer,
 	// Their time left is counted from now, so this must be, or the sum of both
 	// would be later than the orders' last moment.
 	answer.HeldMillis = now.Sub(c.came).Milliseconds()
-	answer.Orders, again, err = give(tx, open, decide(open, c.seen, now), now)
+	deeds := decide(open, c.seen, now)
+	c.woken = k.woken || slices.Contains(deeds, expire) || slices.Contains(deeds, forlorn)
+	answer.Orders, again, err = give(tx, open, deeds, now)
 	if err != nil {
 		return answer, false, err
 	}

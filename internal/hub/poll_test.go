@@ -103,7 +103,7 @@ func TestHeldPoll(t *testing.T) {
 			key = b.order("r1", "nudged", "t1", time.Minute)
 			b.hub.Nudge("t1")
 		})
-		if len(a.Orders) != 1 || took != 5300*time.Millisecond {
+		if len(a.Orders) != 1 || took != 5300*time.Millisecond || a.HeldMillis != 5300 || a.Orders[0].BeginMillis != 60_000 {
 			t.Errorf("nudged: %+v after %v", a, took)
 		}
 		b.poll(wire.PollRequest{Generation: 1, Answers: []wire.Answer{done(key, "6")}})

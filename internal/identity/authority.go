@@ -237,7 +237,7 @@ func pemOf(kind string, der []byte) []byte {
 
 func serial() *big.Int {
 	b := make([]byte, 16)
-	rand.Read(b) //nolint:errcheck // it never fails
+	rand.Read(b) // it never fails: crypto/rand ends the program instead
 	b[0] &= 0x7f // positive, 128 bits at most
 	return new(big.Int).SetBytes(b)
 }

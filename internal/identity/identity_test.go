@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -149,8 +150,8 @@ func TestNewTokenRefuses(t *testing.T) {
 		{"expires", "a", Member, "shop", now},
 	} {
 		_, _, err := NewToken(c.name, c.role, c.project, c.expires, now)
-		f, ok := err.(*fault.Error)
-		if !ok || f.Kind != fault.KindInvalid || f.Field != c.field {
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Kind != fault.KindInvalid || f.Field != c.field {
 			t.Errorf("%+v: %v, want %s blamed", c, err, c.field)
 		}
 	}
@@ -204,6 +205,10 @@ func TestSessions(t *testing.T) {
 			t.Error(err)
 		}
 		update(t, db, func(tx store.Tx) error { return tx.DeleteToken(token.ID) })
+		_, err = s.Verify(ctx, cookie)
+		wantKind(t, err, fault.KindDenied)
+		token.ID = "another"
+		update(t, db, func(tx store.Tx) error { return tx.PutToken(token) })
 		_, err = s.Verify(ctx, cookie)
 		wantKind(t, err, fault.KindDenied)
 
@@ -277,6 +282,8 @@ func TestRedeem(t *testing.T) {
 	if _, _, err := redeem(db, second, "k9", now.Add(20*time.Minute)); err != nil {
 		t.Error(err)
 	}
-	_, _, err := redeem(db, first, "k1", now.Add(21*time.Minute))
-	wantKind(t, err, fault.KindDenied)
+	for _, key := range []string{"k1", "k9"} {
+		_, _, err := redeem(db, first, key, now.Add(21*time.Minute))
+		wantKind(t, err, fault.KindDenied)
+	}
 }

@@ -15,14 +15,14 @@ type Updater interface {
 
 // kept gives the secret of a name, making it if there is none yet. Servers that
 // start at once all get the one that was kept first.
-func kept(ctx context.Context, db Updater, s *Sealer, name string, make func() ([]byte, error)) ([]byte, error) {
+func kept(ctx context.Context, db Updater, s *Sealer, name string, create func() ([]byte, error)) ([]byte, error) {
 	var sealed []byte
 	err := db.View(ctx, func(tx store.Tx) (err error) {
 		sealed, err = tx.Secret(name)
 		return err
 	})
 	if fault.Is(err, fault.KindNotFound) {
-		plain, merr := make()
+		plain, merr := create()
 		if merr != nil {
 			return nil, fault.Internal("make "+name, merr)
 		}

@@ -63,7 +63,7 @@ func newSealer(key [keyBytes]byte, from string) (*Sealer, error) {
 func (s *Sealer) Seal(name string, plain []byte) []byte {
 	out := make([]byte, 1+s.aead.NonceSize(), 1+s.aead.NonceSize()+len(plain)+s.aead.Overhead())
 	out[0] = sealVersion
-	rand.Read(out[1:]) //nolint:errcheck // it never fails: crypto/rand ends the program instead
+	rand.Read(out[1:]) // it never fails: crypto/rand ends the program instead
 	return s.aead.Seal(out, out[1:], plain, []byte(name))
 }
 
@@ -110,7 +110,7 @@ func makeKey(path string) error {
 	}
 	defer os.Remove(f.Name()) //nolint:errcheck // a spare name of the same file, or a key that nobody uses
 	key := make([]byte, keyBytes)
-	rand.Read(key) //nolint:errcheck // it never fails
+	rand.Read(key) // it never fails: crypto/rand ends the program instead
 	_, err = f.Write(key)
 	if err == nil {
 		err = f.Sync()
@@ -132,6 +132,6 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close() //nolint:errcheck // opened for reading
+	defer d.Close()
 	return d.Sync()
 }

@@ -68,6 +68,16 @@ func TestOpenKey(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 
+	// Whoever comes second takes the first one's.
+	if err := makeKey(path); err != nil {
+		t.Error(err)
+	}
+	if s, err := OpenKey(path); err != nil {
+		t.Error(err)
+	} else if _, err := s.Open("a", sealed); err != nil {
+		t.Errorf("a key was replaced: %v", err)
+	}
+
 	if err := os.Chmod(path, 0o640); err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func newSecret(prefix string) string { return prefix + randomHex(secretBytes) }
 
 func randomHex(n int) string {
 	b := make([]byte, n)
-	rand.Read(b) //nolint:errcheck // it never fails: crypto/rand ends the program instead
+	rand.Read(b) // it never fails: crypto/rand ends the program instead
 	return hex.EncodeToString(b)
 }
 
