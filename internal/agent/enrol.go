@@ -179,11 +179,14 @@ func verifyPinned(s tls.ConnectionState, host string, pin []byte) error {
 			opts.Intermediates.AddCert(c)
 		}
 	}
-	if !found {
-		return errors.New("the server did not present the pinned authority")
+	err := errors.New("the server did not present the pinned authority")
+	if found {
+		_, err = s.PeerCertificates[0].Verify(opts)
 	}
-	_, err := s.PeerCertificates[0].Verify(opts)
-	return err
+	if err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: s.PeerCertificates, Err: err}
+	}
+	return nil
 }
 
 // loadKey reads the host's key, or makes it.

@@ -1,0 +1,283 @@
+package apt
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/agent"
+)
+
+// tools are stand-ins for apt and dpkg in a folder of their own: each notes how it
+// was called and prints what the real one was recorded to print.
+type tools struct {
+	*testing.T
+	dir   string
+	hands *Hands
+}
+
+// tool is what every stand-in does: a file named after it and its first
+// argument says what it prints, with ".rc" its exit code, with ".next" what
+// dpkg-query prints afterwards.
+const tool = `#!/bin/sh
+d=${0%/*}
+n=${0##*/}
+echo "$n $*" >>"$d/calls"
+case $n in
+dpkg) case $1 in --print-architecture) echo amd64; exit;; --compare-versions) test "$2" != "$4" && test "$(printf '%s\n%s\n' "$2" "$4" | sort | tail -1)" = "$2"; exit;; esac;;
+esac
+cat "$d/$n-$1" 2>/dev/null
+test ! -e "$d/$n-$1.next" || cp "$d/$n-$1.next" "$d/dpkg-query--W"
+test ! -e "$d/$n-$1.rc" || exit "$(cat "$d/$n-$1.rc")"
+`
+
+func newTools(t *testing.T, cfg Config) *tools {
+	t.Helper()
+	s := &tools{T: t, dir: t.TempDir()}
+	for _, name := range []string{"apt-get", "apt-mark", "dpkg", "dpkg-query", "reboot"} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(tool), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", s.dir+":"+os.Getenv("PATH"))
+	s.write("dpkg-query--W", recorded(t, "query"))
+	s.write("apt-mark-showauto", "auto\n")
+	cfg.Dir = filepath.Join(t.TempDir(), "agent")
+	if err := os.Mkdir(cfg.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.root = t.TempDir()
+	for name, text := range map[string]string{
+		"/proc/sys/kernel/random/boot_id": "boot-1\n", "/proc/sys/kernel/osrelease": "6.1.0\n",
+		"/etc/os-release": "PRETTY_NAME=\"Debian 12\"\n", "/run/reboot-required": "", "/run/reboot-required.pkgs": "kernel\ndbus\nkernel\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(h.root+name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(h.root+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.hands = h
+	return s
+}
+
+func (s *tools) write(name, text string) {
+	s.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// calls lists how the stand-ins were called since the last time.
+func (s *tools) calls() []string {
+	s.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, "calls"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.write("calls", "")
+	return strings.Split(strings.TrimSpace(string(text)), "\n")
+}
+
+func (s *tools) called(prefix string) bool {
+	return slices.ContainsFunc(s.calls(), func(c string) bool { return strings.HasPrefix(c, prefix) })
+}
+
+func (s *tools) prepare(o action.Order) json.RawMessage {
+	s.Helper()
+	memo, err := s.hands.Prepare(s.Context(), o)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return memo
+}
+
+func (s *tools) do(o action.Order) action.Result {
+	s.Helper()
+	r, err := s.hands.Begin(s.Context(), o, s.prepare(o))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return r
+}
+
+func ask(step string, kind action.Kind, packages ...action.Package) action.Order {
+	return action.Order{Run: "r", Step: step, Attempt: 1, Kind: kind, Packages: packages, Timeout: time.Minute}
+}
+
+func TestLook(t *testing.T) {
+	s := newTools(t, Config{})
+	s.write("apt-get--s", recorded(t, "upgrade"))
+	s.write("apt-get--qq", recorded(t, "uris"))
+	obs, err := s.hands.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if obs.BootID != "boot-1" || obs.Kernel != "6.1.0" || obs.System != "Debian 12" || obs.Arch != "amd64" || len(obs.Pending) != 8 ||
+		obs.Pending[4].Bytes != 724 || !slices.Equal(obs.Held, []string{"held"}) || obs.HalfConfigured != nil ||
+		!obs.RebootRequired || !slices.Equal(obs.RebootPackages, []string{"dbus", "kernel"}) || obs.ListsAge != neverRefreshed {
+		t.Errorf("%+v", obs)
+	}
+	s.calls()
+	if again, err := s.hands.Look(t.Context()); err != nil || !reflect.DeepEqual(again, obs) || s.called("apt-get -qq") {
+		t.Errorf("sizes are asked for once: %+v, %v", again, err)
+	}
+	s.write("apt-get--s", recorded(t, "upgrade-broken"))
+	s.write("apt-get--s.rc", "100")
+	if obs, err = s.hands.Look(t.Context()); err != nil || !slices.Equal(obs.HalfConfigured, []string{"grows"}) || obs.Pending != nil {
+		t.Errorf("broken dependencies: %+v, %v", obs, err)
+	}
+	s.write("apt-get--s", "E: The package lists or status file could not be parsed or opened.\n")
+	if _, err = s.hands.Look(t.Context()); err == nil {
+		t.Error("a host that can't tell sends no observation")
+	}
+}
+
+func TestOrders(t *testing.T) {
+	s := newTools(t, Config{})
+	if r := s.do(ask("refresh", action.Refresh)); r.Outcome != action.Done || !s.called("apt-get update -q -o APT::Update::Error-Mode=any -o DPkg::Lock::Timeout=30") {
+		t.Errorf("refresh: %+v", r)
+	}
+	if age := s.hands.listsAge(time.Now()); age > time.Minute {
+		t.Errorf("age of the lists: %s", age)
+	}
+	s.write("apt-get-install", recorded(t, "failed"))
+	s.write("apt-get-install.rc", "100")
+	s.write("apt-get-install.next", recorded(t, "query-failed"))
+	o := ask("install", action.Install, action.Package{Name: "bad", Version: "2.0"}, action.Package{Name: "fixed", Version: "2.0"}, action.Package{Name: "held", Version: "1.0"})
+	memo := s.prepare(o)
+	r, err := s.hands.Begin(t.Context(), o, memo)
+	if err != nil || r.Outcome != action.Failed || len(r.Failures) != 2 || r.Failures[0].Name != "bad" || len(r.Changes) != 7 || !strings.Contains(r.Output, "Setting up bad") {
+		t.Errorf("install: %+v", r)
+	}
+	const want = "apt-get install -q -y --no-remove -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold " +
+		"-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=30 --only-upgrade bad=2.0 fixed=2.0"
+	if calls := s.calls(); !slices.Contains(calls, want) {
+		t.Errorf("calls: %q", calls)
+	}
+	// The same key is not started again, whatever the journal has forgotten.
+	if _, err := s.hands.Begin(t.Context(), o, memo); err == nil {
+		t.Error("it was begun twice")
+	}
+	if r, err := s.hands.Adopt(t.Context(), o, nil); err != nil || r.Outcome != action.Failed || r.Failures[0].Name != "bad" {
+		t.Errorf("adopted: %+v, %v", r, err)
+	}
+	if err := s.hands.Forget(o.Key()); err != nil {
+		t.Error(err)
+	}
+	if r, err := s.hands.Adopt(t.Context(), o, nil); err != nil || r.Outcome != action.Interrupted {
+		t.Errorf("nobody knows: %+v, %v", r, err)
+	}
+	o.Packages = []action.Package{{Name: "fixed", Version: "2.0"}}
+	if r, err := s.hands.Adopt(t.Context(), o, nil); err != nil || r.Outcome != action.Done {
+		t.Errorf("all is so: %+v, %v", r, err)
+	}
+	s.write("apt-get-install", "")
+	s.write("apt-get-install.rc", "0")
+	s.write("apt-mark-showauto", "")
+	s.calls()
+	s.do(ask("restore", action.Restore, action.Package{Name: "bad", Version: "1.0"}))
+	if calls := strings.Join(s.calls(), "\n"); !strings.Contains(calls, "--allow-downgrades bad=1.0") || strings.Contains(calls, "apt-mark auto") {
+		t.Errorf("calls: %s", calls)
+	}
+	if r := s.do(ask("repair", action.Repair)); r.Outcome != action.Failed || r.Failures[0].Name != "bad" {
+		t.Errorf("repair that leaves something: %+v", r)
+	}
+	if calls := strings.Join(s.calls(), "\n"); !strings.Contains(calls, "dpkg --force-confdef --force-confold --configure -a\napt-get install") || !strings.Contains(calls, "-f") {
+		t.Errorf("calls: %s", calls)
+	}
+}
+
+// What was a dependency stays one.
+func TestMarks(t *testing.T) {
+	s := newTools(t, Config{})
+	o := ask("install", action.Install, action.Package{Name: "auto", Version: "2.0"})
+	memo := s.prepare(o)
+	s.write("apt-mark-showauto", "")
+	s.write("apt-get-install.next", strings.Replace(recorded(t, "query"), "auto\tall\t1.0", "auto\tall\t2.0", 1))
+	r, err := s.hands.Begin(t.Context(), o, memo)
+	if err != nil || r.Outcome != action.Done || !slices.Equal(r.Changes, []action.Change{{Name: "auto", From: "1.0", To: "2.0"}}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if calls := s.calls(); !slices.Contains(calls, "apt-mark auto auto") {
+		t.Errorf("calls: %q", calls)
+	}
+}
+
+func TestReboot(t *testing.T) {
+	s := newTools(t, Config{RebootCommand: []string{"reboot", "now"}})
+	s.write("reboot-now", "down\n")
+	o := ask("reboot", action.Reboot)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for !s.called("reboot now") {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	if r, err := s.hands.Begin(ctx, o, nil); err == nil {
+		t.Fatalf("it returned while the host went down: %+v", r)
+	}
+	for _, err := os.Stat(s.hands.dir(o.Key()) + "/rc"); err != nil; _, err = os.Stat(s.hands.dir(o.Key()) + "/rc") {
+		time.Sleep(time.Millisecond)
+	}
+	o.Timeout = 50 * time.Millisecond // counted from when it was begun
+	if r, err := s.hands.Adopt(t.Context(), o, nil); err != nil || r.Outcome != action.Failed || !strings.Contains(r.Reason, "same boot") {
+		t.Errorf("still up: %+v, %v", r, err)
+	}
+	s.write("reboot-now.rc", "1")
+	s.write("reboot-now", "Call to Reboot failed: Access denied\n")
+	if r := s.do(ask("denied", action.Reboot)); r.Outcome != action.Failed || r.Reason != "Call to Reboot failed: Access denied" {
+		t.Errorf("denied: %+v", r)
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	s := newTools(t, Config{DryRun: true})
+	s.write("apt-get--s", recorded(t, "upgrade"))
+	for _, kind := range []action.Kind{action.Refresh, action.Download, action.Install, action.Repair, action.Restore, action.Reboot} {
+		r := s.do(ask(string(kind), kind, action.Package{Name: "plain", Version: "0.9"}))
+		if r.Outcome != action.Done || !r.DryRun || !strings.HasPrefix(r.Reason, "dry run") || !strings.HasPrefix(r.Output, "dry run") || r.Changes != nil {
+			t.Errorf("%s: %+v", kind, r)
+		}
+	}
+	for _, c := range s.calls() {
+		if strings.HasPrefix(c, "apt-get") && !strings.HasPrefix(c, "apt-get -s") || strings.HasPrefix(c, "reboot") || strings.HasPrefix(c, "dpkg --configure") {
+			t.Errorf("a dry run called %q", c)
+		}
+	}
+}
+
+func TestPrepareRefuses(t *testing.T) {
+	s := newTools(t, Config{Holds: func(name string) bool { return name == "added" }})
+	s.write("apt-get--s", recorded(t, "upgrade"))
+	for name, o := range map[string]action.Order{
+		"an option":     ask("a", action.Install, action.Package{Name: "--allow-remove-essential", Version: "1"}),
+		"no version":    ask("b", action.Install, action.Package{Name: "plain"}),
+		"a held friend": ask("c", action.Install, action.Package{Name: "grows", Version: "2.0"}),
+	} {
+		_, err := s.hands.Prepare(t.Context(), o)
+		if _, ok := err.(*agent.RefusalError); !ok { //nolint:errorlint // it is returned as it is
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := New(Config{}); err == nil {
+		t.Error("without a folder")
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := New(Config{Dir: s.dir}); err == nil || !strings.Contains(err.Error(), "apt") {
+		t.Errorf("without apt: %v", err)
+	}
+}
