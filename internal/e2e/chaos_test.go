@@ -20,6 +20,10 @@ import (
 // chaosKills is how many times something is killed during one chaos test.
 const chaosKills = 50
 
+// leftAlone is how long a killed control plane stays away, at times, while
+// another one is there: longer than a lease.
+const leftAlone = 12 * time.Second
+
 // seed names the random choices of a chaos test; UPKEEP_SEED repeats them.
 func seed(t *testing.T) *rand.Rand {
 	t.Helper()
@@ -37,7 +41,7 @@ func seed(t *testing.T) *rand.Rand {
 // TestKillsOnSQLite kills the control plane, agents, or both, at random
 // instants while five servers are updated.
 func TestKillsOnSQLite(t *testing.T) {
-	program := lab.GoBuild(t, "upkeep/internal/zzmain")
+	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	l := chaosLab(t, program)
 	p := startPlane(t, l, program, filepath.Join(t.TempDir(), "data"), planeAddress)
 	chaos(t, l, []*plane{p})
@@ -46,7 +50,7 @@ func TestKillsOnSQLite(t *testing.T) {
 // TestKillsOnPostgreSQL does the same with two control planes on one database:
 // one is always left to take over.
 func TestKillsOnPostgreSQL(t *testing.T) {
-	program := lab.GoBuild(t, "upkeep/internal/zzmain")
+	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	l := chaosLab(t, program)
 	url := postgrestest.URL(t)
 	dir := filepath.Join(t.TempDir(), "data")
@@ -55,7 +59,7 @@ func TestKillsOnPostgreSQL(t *testing.T) {
 	chaos(t, l, []*plane{a, b})
 }
 
-var chaosPackages = []string{"one", "two", "three", "four", "kern"}
+var chaosPackages = []string{"one", "two", "three", "four", "five", "six", "seven", "kern"}
 
 func chaosLab(t *testing.T, program string) *lab.Lab {
 	t.Helper()
@@ -70,7 +74,7 @@ func chaosLab(t *testing.T, program string) *lab.Lab {
 			add(t, l.Repo.Main, lab.NeedsReboot(n, "2.0"))
 			continue
 		}
-		add(t, l.Repo.Main, lab.Sleeps(n, "2.0", 1+float64(i)/2))
+		add(t, l.Repo.Main, lab.Sleeps(n, "2.0", 3+float64(i)/2))
 	}
 	l.Repo.Publish()
 	return l
@@ -102,6 +106,9 @@ func chaos(t *testing.T, l *lab.Lab, planes []*plane) {
 			victim := planes[random.IntN(len(planes))]
 			victim.kill()
 			kills = append(kills, time.Now())
+			if len(planes) > 1 && random.IntN(4) == 0 {
+				<-time.After(leftAlone) // long enough for its leases to run out
+			}
 			victim.start()
 			ready = append(ready, victim.waitReady())
 		}

@@ -45,7 +45,7 @@ func add(t *testing.T, a *lab.Archive, packages ...lab.Package) {
 // TestTenServers is the main job: a schedule falls due, and every server is
 // patched inside its window and not a second before.
 func TestTenServers(t *testing.T) {
-	program := lab.GoBuild(t, "upkeep/internal/zzmain")
+	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	l := lab.New(t, 10, lab.Base{
 		Packages: []lab.Package{lab.Plain("alpha", "1.0"), lab.Plain("beta", "1.0")},
 		Programs: map[string]string{agentProgram: program},

@@ -77,7 +77,8 @@ type Run struct {
 type Made struct {
 	RefreshedFor time.Time // the start of the occurrence that the lists were fetched for
 	LastOrder    string    // the key of the last order that ended
-	LastEnded    time.Time // when it ended, by our clock
+	LastEnded    time.Time // when we learnt of its end
+	LastSeen     bool      // its answer showed what the target looks like since
 	Settled      map[string]string
 	Failed       map[string]string
 	Before       map[string]string

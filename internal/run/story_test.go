@@ -355,6 +355,22 @@ func TestStories(t *testing.T) {
 			s.play(week)
 			return s
 		},
+		"now-too-short": func(t *testing.T) *story {
+			p := policy
+			p.Batch, p.Expect = 1, expect
+			s := newStory(t, p, time.Hour, pending("a", "b")...)
+			o, err := Now("r2", s.target, p, "user/ada", "customer asked", 2*time.Minute, true, s.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.log.Reset()
+			r, facts := Open(o, s.now)
+			s.run = r
+			s.tell(Next{Facts: facts})
+			s.host.takes[action.Install] = 70 * time.Second
+			s.play(time.Hour)
+			return s
+		},
 		"aborted": func(t *testing.T) *story {
 			s := newStory(t, policy, 2*time.Hour, pending("curl")...)
 			s.play(30 * time.Minute)

@@ -58,6 +58,10 @@ func Tick(r Run, w World) (Run, Next) {
 		t.end(Aborted, "aborted by "+t.r.AbortedBy)
 		return t.r, t.next
 	}
+	if t.quiet() && t.occasion().IsZero() {
+		t.windowOver()
+		return t.r, t.next
+	}
 	if t.quiet() && t.mustReplan() {
 		if !t.replan() {
 			return t.r, t.next
@@ -160,7 +164,7 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 		t.say(engineName, history.StepEnded, s.ID, fmt.Sprintf("%s was not begun in time and is taken back", s.Action))
 		return
 	}
-	t.r.Made.LastOrder, t.r.Made.LastEnded = key, t.w.Now
+	t.r.Made.LastOrder, t.r.Made.LastEnded, t.r.Made.LastSeen = key, t.w.Now, a.Observation != nil
 	for _, c := range a.Changes {
 		t.r.Result.Changes = append(t.r.Result.Changes, c)
 		t.say(who, history.PackageSet, s.ID, changeWords(c))
@@ -332,10 +336,6 @@ func (t *ticker) replan() bool {
 		// The recipe is asked only about fresh facts.
 		return true
 	}
-	if t.occasion().IsZero() {
-		t.windowOver()
-		return false
-	}
 	view := t.view()
 	generation := t.r.Plan.Generation + 1
 	root, why, ok := plan.Server(view, generation)
@@ -356,10 +356,16 @@ func (t *ticker) replan() bool {
 	return true
 }
 
-// observed reports whether the server was looked at after the run's last order.
+// observed reports whether the server was looked at after the run's last
+// order. The control plane never lets an older observation replace a newer
+// one, so what came with the answer, or after it, tells at least of then. (It
+// may name another run's order by now.)
 func (t *ticker) observed() bool {
-	obs := t.w.Target.Observed
-	return obs != nil && (t.r.Made.LastOrder == "" || obs.After == t.r.Made.LastOrder)
+	obs, m := t.w.Target.Observed, t.r.Made
+	if obs == nil {
+		return false
+	}
+	return m.LastOrder == "" || m.LastSeen || obs.After == m.LastOrder || t.w.Target.ObservedAt.After(m.LastEnded)
 }
 
 // finish ends a run of which nothing is left to do.
@@ -391,9 +397,16 @@ func (t *ticker) finish(why string) {
 	t.end(Succeeded, text)
 }
 
-// windowOver ends a run whose window never opens again.
+// windowOver ends a run whose window never opens again. If its last step was
+// just what was left to do, it has succeeded all the same.
 func (t *ticker) windowOver() {
-	for _, p := range plan.Wanted(t.view()) {
+	view := t.view()
+	view.Refreshed = !t.r.Made.RefreshedFor.IsZero()
+	if _, why, more := plan.Server(view, t.r.Plan.Generation+1); !more && t.observed() {
+		t.finish(why)
+		return
+	}
+	for _, p := range plan.Wanted(view) {
 		t.r.Result.Left = append(t.r.Result.Left, p.Name)
 	}
 	t.end(Failed, fmt.Sprintf("the window is over and does not open again; %s left", plan.Count(len(t.r.Result.Left), "package")))
@@ -494,6 +507,7 @@ func (t *ticker) wake() time.Time {
 			at = c
 		}
 	}
+	sooner(t.open.End)
 	for _, w := range t.r.Waits {
 		sooner(w.Reason.Until)
 		if w.Reason.Code == plan.Claimed || w.Reason.Code == plan.Stale {

@@ -134,7 +134,7 @@ func (c *cloud) start(i int) {
 	db := faulty{DB: c.db, r: r}
 	r.hub = hub.New(hub.Config{
 		DB: db, Peer: peer, Woken: c.nudgeEngines, Jitter: func() float64 { return 0.5 },
-		Timing: hub.Timing{Hold: 6 * time.Hour, Sweep: 10 * time.Minute, Busy: time.Minute, Presence: 24 * time.Hour, Observe: 24 * time.Hour},
+		Timing: hub.Timing{Hold: 6 * time.Hour, Sweep: time.Hour, Busy: time.Minute, Presence: 24 * time.Hour, Observe: 24 * time.Hour},
 	})
 	r.door = r.hub.Handler()
 	r.engine = engine.New(engine.Config{

@@ -22,6 +22,7 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/identity"
+	"upkeep/internal/plan"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
 	"upkeep/internal/window"
@@ -526,6 +527,45 @@ func (w *world) runsOf(h *host, sum *tally) {
 	if len(runs) == 0 {
 		w.t.Errorf("%s was never updated", h.name)
 	}
+	w.nothingLeft(h, runs, facts)
+}
+
+// nothingLeft: in the last week, free of faults, packages that do not fail
+// were installed, if the windows had time for them.
+func (w *world) nothingLeft(h *host, runs []run.Run, facts map[string][]history.Fact) {
+	target, err := w.desk.Server(w.cloud.ctx, operator, "", h.id)
+	w.must(err)
+	obs := target.Target.Observed
+	for _, r := range runs {
+		if r.State.Ended() {
+			continue
+		}
+		open, ok := h.schedule.Current(time.Now())
+		if ok && open.Start.Equal(r.Made.RefreshedFor) {
+			return // it is at it
+		}
+		for _, wait := range r.Waits {
+			if wait.Reason.Code == plan.Stale {
+				w.t.Errorf("%s: run %s waits for facts in a calm week: %+v\n%s", h.name, r.ID, r.Waits, tell(facts[r.ID]))
+			}
+		}
+		if r.Plan.ID == "" || r.Created.Before(time.Now().AddDate(0, 0, -15)) && !tried(facts[r.ID], 8) {
+			w.t.Errorf("%s: run %s of %v does not move: %+v\n%s", h.name, r.ID, r.Created, r.Waits, tell(facts[r.ID]))
+		}
+	}
+	if obs == nil {
+		w.t.Errorf("%s was never looked at", h.name)
+	}
+}
+
+// tried reports whether a run has started something within so many days.
+func tried(facts []history.Fact, days int) bool {
+	for _, f := range facts {
+		if f.Kind == history.StepStarted && f.At.After(time.Now().AddDate(0, 0, -days)) {
+			return true
+		}
+	}
+	return false
 }
 
 func tell(facts []history.Fact) string {
