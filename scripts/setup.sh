@@ -18,6 +18,10 @@ for package in "${packages[@]}"; do
 	status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
 	[[ $status == installed ]] || missing+=("$package")
 done
+# npm brings the checker of the portal's accessibility. It may also have come
+# with a Node.js of its own.
+command -v npm >/dev/null || missing+=(npm)
+
 if [[ ${#missing[@]} -gt 0 ]]; then
 	as_root=()
 	if [[ $(id -u) != 0 ]]; then
