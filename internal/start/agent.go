@@ -79,11 +79,12 @@ func (f agentFlags) run(ctx context.Context, version string, log *slog.Logger) e
 	if err != nil {
 		return err
 	}
+	defer door.Close()
 	hands, err := apt.New(apt.Config{Dir: f.data, RebootCommand: allow.RebootCommand, DryRun: allow.DryRun, Holds: allow.Holds, Log: log})
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(agent.Config{Dir: f.data, Target: who.Target, Hands: hands, Door: door, Allow: allow, Version: version, Log: log})
+	a, err := agent.New(agent.Config{Dir: f.data, Target: who.Target, After: who.After, Hands: hands, Door: door, Allow: allow, Version: version, Log: log})
 	if err != nil {
 		return err
 	}

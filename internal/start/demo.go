@@ -100,13 +100,14 @@ func demoAgent(ctx context.Context, out io.Writer, s *server.Server, dir, versio
 	if err != nil {
 		return err
 	}
+	defer door.Close()
 	hands, err := apt.New(apt.Config{Dir: dir, DryRun: true, Log: log})
 	if err != nil {
 		fmt.Fprintf(out, "This machine has no apt (%v), so the demo has nothing to look at; the portal is there all the same.\n", err)
 		<-ctx.Done()
 		return nil
 	}
-	a, err := agent.New(agent.Config{Dir: dir, Target: who.Target, Hands: hands, Door: door, Allow: agent.Allow{DryRun: true}, Version: version, Log: log})
+	a, err := agent.New(agent.Config{Dir: dir, Target: who.Target, After: who.After, Hands: hands, Door: door, Allow: agent.Allow{DryRun: true}, Version: version, Log: log})
 	if err != nil {
 		return err
 	}
