@@ -27,6 +27,7 @@ const (
 	NoNotice     Code = "notice"        // Until: when the notice is old enough; zero: none is published
 	Backoff      Code = "backoff"       // Until: when it is tried again
 	UnderWay     Code = "under-way"     // it has been ordered; Since: when
+	NotFetched   Code = "not-fetched"   // it has been ordered and the host has not asked for it; Since: when
 	Silent       Code = "silent"        // it has been ordered and should have been answered; Since: when it was ordered
 )
 
@@ -100,6 +101,8 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 		return say("it is tried again at %s", "es wird um %s noch einmal versucht", at(r.Until))
 	case UnderWay:
 		return say("under way since %s", "läuft seit %s", at(r.Since))
+	case NotFetched:
+		return say("ordered at %s; the server has not fetched it: is its agent running, and does it reach us?", "beauftragt um %s; der Server hat es noch nicht abgeholt: läuft sein Agent, und erreicht er uns?", at(r.Since))
 	case Silent:
 		return say("ordered at %s; the host has not answered yet", "beauftragt um %s; der Host hat noch nicht geantwortet", at(r.Since))
 	}

@@ -34,6 +34,10 @@ const giveUpAfter = time.Hour
 // it doubles with each attempt.
 const retryAfter = 10 * time.Second
 
+// fetchedWithin is how soon a host that listens has fetched an order; one that
+// has not is worth telling of.
+const fetchedWithin = 30 * time.Second
+
 // askAgain is how soon a run looks again at what others hold or know.
 const askAgain = 15 * time.Second
 
@@ -479,6 +483,11 @@ func (t *ticker) order(s plan.Start) {
 func (t *ticker) settle(d plan.Decision) {
 	before := t.r.Waits
 	t.r.Waits = d.Waits
+	for i, w := range t.r.Waits {
+		if t.unfetched(w.Step) && !t.w.Now.Before(w.Reason.Since.Add(fetchedWithin)) {
+			t.r.Waits[i].Reason.Code = plan.NotFetched
+		}
+	}
 	for _, s := range d.Start {
 		t.r.Waits = append(t.r.Waits, plan.Wait{Step: s.Step.ID, Reason: plan.Reason{Code: plan.UnderWay, Since: t.w.Now, Until: t.w.Now.Add(s.Step.Timeout)}})
 	}
@@ -514,9 +523,13 @@ func (t *ticker) wake() time.Time {
 			sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
 		}
 	}
-	for _, st := range t.r.Progress {
+	for id, st := range t.r.Progress {
 		if st.Stage == plan.Running {
 			sooner(st.StartBy.Add(time.Millisecond))
+		}
+		if t.unfetched(id) {
+			sooner(st.Ordered.Add(fetchedWithin))
+			sooner(t.w.Now.Add(fetchedWithin))
 		}
 	}
 	// A long wait for a window needs no look in between.
@@ -524,6 +537,16 @@ func (t *ticker) wake() time.Time {
 		return t.r.Waits[0].Reason.Until
 	}
 	return at
+}
+
+// unfetched reports whether a step was ordered and its host can't have seen the order.
+func (t *ticker) unfetched(step string) bool {
+	st := t.r.Progress[step]
+	if st.Stage != plan.Running {
+		return false
+	}
+	_, handed := t.w.Handed[orderKey(t.r, plan.Step{ID: step}, st)]
+	return !handed
 }
 
 func (t *ticker) say(who string, kind history.Kind, step, text string) {
