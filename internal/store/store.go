@@ -8,6 +8,9 @@
 // of its result; the row's fence makes every write of a worker that has slept
 // through its lease fail with a conflict.
 //
+// Times are kept to the microsecond and come back in UTC. Text that is no valid
+// UTF-8, or has a NUL, is kept with U+FFFD in its place.
+//
 // All methods return faults: not_found, conflict (compare-and-set or fence
 // lost, a name taken), unavailable (the database can't be reached or is busy;
 // try again), internal.
@@ -29,7 +32,10 @@ type DB interface {
 	// View runs f in a read-only transaction that sees one state.
 	View(ctx context.Context, f func(Tx) error) error
 	// Update runs f in a transaction and commits if f returns nil. f may run
-	// more than once: it must not have effects outside the transaction.
+	// more than once: it must not have effects outside the transaction. All
+	// updates happen as if one after the other; so keep them short, list in a
+	// View, and never begin one within another. Unavailable may come from the
+	// commit itself: then look whether it has happened.
 	Update(ctx context.Context, f func(Tx) error) error
 
 	Claimer
@@ -42,13 +48,16 @@ type DB interface {
 type Claimer interface {
 	// Claim leases up to n due rows to owner, the longest due first, by the
 	// database's clock. next is when the earliest row that was not claimed is
-	// due or loses its lease; zero if there is none.
+	// due or loses its lease; zero if there is none. At most 256 are leased at
+	// once. An empty owner, n below 1 or no lease is an internal fault.
 	Claim(ctx context.Context, owner string, n int, lease time.Duration) (claimed []Lease, next time.Time, err error)
 	// Extend renews a lease. Conflict: it was lost.
 	Extend(ctx context.Context, l Lease, lease time.Duration) error
 }
 
-// Lease is the right to work on one key, until it ends or is lost.
+// Lease is the right to work on one key. It is lost once somebody else has
+// claimed the key, which they may when it is over. Until they do, it is good
+// even if it is over: nothing has happened in between.
 type Lease struct {
 	Key     string
 	Fence   int64     // grows with every claim of the key
@@ -94,8 +103,8 @@ type Targets interface {
 	// PutTarget inserts (Revision 0) or replaces by compare-and-set, and
 	// returns what is stored now. It never touches Generation.
 	PutTarget(t fleet.Target) (fleet.Target, error)
-	// DeleteTarget removes it with its schedules and orders. Its runs and
-	// facts stay.
+	// DeleteTarget removes it with its schedules, its orders, its agent and
+	// their enrolments. Its runs and facts stay.
 	DeleteTarget(id string) error
 }
 
@@ -176,11 +185,14 @@ type Orders interface {
 	Order(key string) (Order, error)
 	// OpenOrders lists a target's orders without an answer, oldest generation first.
 	OpenOrders(target string) ([]Order, error)
-	// MarkHanded notes that the host may have seen the order from now on.
+	// MarkHanded notes that the host may have seen the order from now on; the
+	// first time counts. Conflict: it has an answer, such as Expired, and must
+	// not be handed out.
 	MarkHanded(key string, at time.Time) error
 	// Answer keeps the first answer to an order; first is false if there was one.
 	Answer(key string, r action.Result, at time.Time) (first bool, err error)
-	// ExpireOrder answers Expired if the order was never handed out.
+	// ExpireOrder answers Expired if the order was never handed out and has no
+	// answer; expired is whether it did.
 	ExpireOrder(key string, at time.Time) (expired bool, err error)
 	// Answers are the answers to a run's orders that have one.
 	Answers(run string) (map[string]action.Result, error)
@@ -194,7 +206,9 @@ type Orders interface {
 
 // Facts are the history.
 type Facts interface {
-	// AddFacts appends and gives each its Seq, in order.
+	// AddFacts appends and gives each its Seq, in order; those that are passed
+	// stay as they are. Whoever has seen a Seq will see no smaller one appear
+	// later: a reader that goes on after the last one misses nothing.
 	AddFacts(facts []history.Fact) error
 	// Facts lists by Seq.
 	Facts(f FactFilter) ([]history.Fact, error)
@@ -267,7 +281,7 @@ type Requests interface {
 	// Repeated finds what an earlier request of who with this key made. It is
 	// a conflict if that request had another fingerprint.
 	Repeated(who, key, fingerprint string) (made string, repeated bool, err error)
-	// Remember keeps what a request made, for Repeated.
+	// Remember keeps what a request made, for Repeated. Conflict: there is one.
 	Remember(who, key, fingerprint, made string, at time.Time) error
 	// ForgetRequests removes those older than the given time.
 	ForgetRequests(before time.Time) error

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"upkeep/internal/fault"
 	"upkeep/internal/store"
 	"upkeep/internal/store/sqlite"
 )
@@ -63,6 +65,23 @@ func TestBubble(t *testing.T) {
 		all.Wait()
 		if took := time.Since(begun.Add(time.Hour)); took < 20*time.Second {
 			t.Errorf("20 updates of a second took %v: they did not wait for each other", took)
+		}
+		// Who waits for its turn can give up.
+		impatient, giveUp := context.WithCancel(ctx)
+		err = db.Update(ctx, func(store.Tx) error {
+			gaveUp := make(chan error)
+			go func() {
+				gaveUp <- db.Update(impatient, func(store.Tx) error { t.Error("it had its turn"); return nil })
+			}()
+			synctest.Wait()
+			giveUp()
+			if err := <-gaveUp; !fault.Is(err, fault.KindUnavailable) || !errors.Is(err, context.Canceled) {
+				t.Errorf("giving up gives %v", err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
 		}
 		// Close waits for an update that waits for the clock.
 		go func() {

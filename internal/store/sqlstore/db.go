@@ -118,7 +118,7 @@ func (db *DB) run(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) e
 	}
 	defer db.users.Done()
 	for attempt := 1; ; attempt++ {
-		err, again := db.once(ctx, p, opts, f)
+		again, err := db.once(ctx, p, opts, f)
 		if !again {
 			return err
 		}
@@ -145,9 +145,9 @@ func (db *DB) begin() error {
 var errClosed = errors.New("it is closed")
 
 // once runs f in one transaction; again reports that it lost a race.
-func (db *DB) once(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) error) (err error, again bool) {
+func (db *DB) once(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) error) (again bool, err error) {
 	if err := p.enter(ctx); err != nil {
-		return err, false
+		return false, err
 	}
 	defer p.leave()
 	stmt := db.dialect.Statement(ctx)
@@ -169,40 +169,42 @@ func (db *DB) once(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) 
 	}
 	switch {
 	case t.raced:
-		return t.broken, true
+		return true, t.broken
 	case err != nil:
-		return err, false
+		return false, err
 	case t.broken != nil: // f took no notice
-		return t.broken, false
+		return false, t.broken
 	case opts.ReadOnly || t.idle:
-		return nil, false
+		return false, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return fault.Unavailable("commit", err), false
+		return false, fault.Unavailable("commit", err)
 	}
 	if err := inner.Commit(); err != nil {
 		return db.fault("commit", err)
 	}
 	committed = true
-	return nil, false
+	return false, nil
 }
 
 // fault turns a database error into a fault.
-func (db *DB) fault(op string, err error) (_ error, again bool) {
+func (db *DB) fault(op string, err error) (again bool, _ error) {
 	return asFault(db.dialect, op, err)
 }
 
-func asFault(d Dialect, op string, err error) (_ error, again bool) {
+func asFault(d Dialect, op string, err error) (raced bool, _ error) {
+	verdict := d.Verdict(err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fault.Unavailable(op, err), false
+		verdict = Busy
 	}
-	switch d.Verdict(err) {
+	switch verdict {
 	case Raced:
-		return fault.Unavailable(op, err), true
+		return true, fault.Unavailable(op, err)
 	case Busy:
-		return fault.Unavailable(op, err), false
+		return false, fault.Unavailable(op, err)
+	case Broken:
 	}
-	return fault.Internal(op, err), false
+	return false, fault.Internal(op, err)
 }
 
 // pause waits before the next attempt, longer each time and never the same.

@@ -170,8 +170,8 @@ func findTime(t reflect.Type, seen map[reflect.Type]bool) bool {
 	seen[t] = true
 	switch t.Kind() {
 	case reflect.Struct:
-		for f := range fields(t) {
-			if findTime(f, seen) {
+		for f := range t.Fields() {
+			if f.IsExported() && findTime(f.Type, seen) {
 				return true
 			}
 		}
@@ -179,15 +179,4 @@ func findTime(t reflect.Type, seen map[reflect.Type]bool) bool {
 		return findTime(t.Elem(), seen)
 	}
 	return false
-}
-
-// fields yields the types of the exported fields.
-func fields(t reflect.Type) func(yield func(reflect.Type) bool) {
-	return func(yield func(reflect.Type) bool) {
-		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() && !yield(f.Type) {
-				return
-			}
-		}
-	}
 }

@@ -62,7 +62,7 @@ func (t *tx) flush() error {
 // Facts implements store.Facts.
 func (t *tx) Facts(f store.FactFilter) ([]history.Fact, error) {
 	if f.After < 0 {
-		return nil, fault.Internal("list facts", errors.New("After is negative"))
+		return nil, fault.Internal("list facts", errors.New("no fact has a negative number"))
 	}
 	if err := t.flush(); err != nil {
 		return nil, err

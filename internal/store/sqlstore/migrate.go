@@ -105,7 +105,7 @@ func (db *DB) migrate(ctx context.Context) error {
 // statements cuts a migration at the semicolons that end its lines.
 func statements(text string) []string {
 	var all []string
-	for _, s := range strings.Split(text, ";\n") {
+	for s := range strings.SplitSeq(text, ";\n") {
 		if s = strings.TrimSpace(s); s != "" {
 			all = append(all, s)
 		}

@@ -51,7 +51,7 @@ func (t *tx) ready(op string, writes bool) error {
 // fail keeps the first database error: after one, PostgreSQL answers nothing
 // more in the same transaction, so SQLite shall not either.
 func (t *tx) fail(op string, err error) error {
-	f, raced := asFault(t.dialect, op, err)
+	raced, f := asFault(t.dialect, op, err)
 	if t.broken == nil {
 		t.broken, t.raced = f, raced
 	}

@@ -27,7 +27,7 @@ func (db *DB) Claim(ctx context.Context, owner string, n int, lease time.Duratio
 	}
 	due := false
 	err = db.run(ctx, db.read, readOnly, func(t *tx) error {
-		if next, err = t.nextReady(-1); err != nil || next.IsZero() {
+		if next, err = t.nextReady(noFence); err != nil || next.IsZero() {
 			return err
 		}
 		now, err := t.now()
@@ -62,7 +62,7 @@ func (t *tx) claim(owner string, n int, lease time.Duration) ([]store.Lease, tim
 	}
 	if len(claimed) == 0 {
 		t.idle = true
-		next, err := t.nextReady(-1)
+		next, err := t.nextReady(noFence)
 		if !next.IsZero() && !next.After(now) {
 			next = now.Add(busyRow)
 		}

@@ -53,7 +53,7 @@ func Kill(t *testing.T, open Opener, where string, workers int) {
 	for range workers {
 		alive = append(alive, start())
 	}
-	for killed := 0; killed < kills; killed++ {
+	for range kills {
 		i := rand.IntN(len(alive))
 		victim := alive[i]
 		for line := range 20 + rand.IntN(80) { // what they have done since the last one

@@ -88,8 +88,8 @@ func wantKind(t testing.TB, err error, kind fault.Kind) {
 func same(t testing.TB, what string, got, want any) {
 	t.Helper()
 	equal := cmp.Comparer(func(a, b window.Recurrence) bool { return a.Equal(b) })
-	// Compared as they are, not by Equal: times must come back in UTC.
-	exact := cmp.Comparer(func(a, b time.Time) bool { return a == b })
+	// Times must come back in UTC, so the location is compared too.
+	exact := cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) && a.Location() == b.Location() })
 	if diff := cmp.Diff(want, got, equal, exact); diff != "" {
 		t.Fatalf("%s differs (-want +got):\n%s", what, diff)
 	}
