@@ -186,7 +186,7 @@ func (d *door) scheduleWords(ctx context.Context, c desk.Caller, all []fleet.Sch
 		}
 		var own []window.Freeze
 		for _, f := range freezes {
-			if f.Applies(s.Project, s.Target) {
+			if f.Applies(s.Project) {
 				own = append(own, f)
 			}
 		}

@@ -223,14 +223,8 @@ func readWorld(tx store.Tx, r run.Run) (run.World, error) {
 	if w.Target, err = tx.Target(r.Target); err != nil && !fault.Is(err, fault.KindNotFound) {
 		return w, err
 	}
-	freezes, err := tx.Freezes(r.Project, w.Now)
-	if err != nil {
+	if w.Freezes, err = tx.Freezes(r.Project, w.Now); err != nil {
 		return w, err
-	}
-	for _, f := range freezes {
-		if f.Applies(r.Project, r.Target) {
-			w.Freezes = append(w.Freezes, f)
-		}
 	}
 	if w.Answers, err = tx.Answers(r.ID); err != nil {
 		return w, err

@@ -195,5 +195,4 @@ func exercise(t interface{ Fatalf(string, ...any) }, text string) {
 	if n := len(w.Between(now, now.AddDate(1, 0, 0), 100)); n > 100 {
 		t.Fatalf("%q: %d occurrences", text, n)
 	}
-	NextOpen(w, nil, now, time.Minute)
 }
