@@ -117,7 +117,6 @@ Start with "upkeep get servers" and "upkeep enrol NAME".`,
 			return a.unknown(cmd, args[0])
 		},
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.AddGroup(
 		&cobra.Group{ID: groupLook, Title: "Look:"}, &cobra.Group{ID: groupChange, Title: "Say what is to be:"},
 		&cobra.Group{ID: groupRun, Title: "Runs:"}, &cobra.Group{ID: groupProcess, Title: "Processes:"},
@@ -136,10 +135,27 @@ Start with "upkeep get servers" and "upkeep enrol NAME".`,
 	root.AddCommand(a.versionCommand(), a.whoamiCommand(), a.docsCommand())
 	root.AddCommand(topics()...)
 	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpCommand(a.helpCommand(root))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%v", err) })
 	root.CompletionOptions.HiddenDefaultCmd = false
 	a.prepare(root)
 	return root
+}
+
+// helpCommand is cobra's, but what it does not know is a wrong command line.
+func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND | TOPIC]", Short: "Help about any command", Args: cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				a.ran = false
+				return usagef("there is no help on %q", strings.Join(args, " "))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // takes says how many arguments a command has; its Use names them.
@@ -183,6 +199,7 @@ func (a *app) prepare(cmd *cobra.Command) {
 			return a.timed(cmd, args, run)
 		}
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	for _, c := range cmd.Commands() {
 		a.prepare(c)
 	}

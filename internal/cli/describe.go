@@ -73,7 +73,7 @@ func (a *app) describeCommand() *cobra.Command {
 func (a *app) tellServer(w io.Writer, s *client.Server) {
 	agent := `none; "upkeep enrol ` + s.Name + `" makes one known`
 	if s.Agent != nil {
-		agent = fmt.Sprintf("%s, seen %s", clean(s.Agent.Version), ago(s.Agent.LastSeen, a.now()))
+		agent = clean(s.Agent.Version) + ", " + a.seen(s.Agent)
 	}
 	pairs(w, "Name", s.Name, "Project", s.Project, "ID", s.ID, "Group", s.Group, "Labels", labels(s.Labels),
 		"Created", at(s.Created, a.local), "Agent", agent)
@@ -233,7 +233,7 @@ func (a *app) tellWaits(w io.Writer, waits []client.Wait) {
 		}
 		line := a.paint(clean(wait.Words), yellow)
 		// Of what is under way, "until" is when it is given up: no promise.
-		if !wait.Until.IsZero() && wait.Code != "under-way" && wait.Code != "silent" {
+		if !wait.Until.IsZero() && wait.Code != "under-way" && wait.Code != "silent" && wait.Code != "not-fetched" {
 			line += " (" + ago(wait.Until, a.now()) + ")"
 		}
 		if len(steps) > 0 {

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -176,9 +178,38 @@ func parseDocument(file string, body ast.Node) (*document, error) {
 	}
 	if err != nil {
 		line, reason := yamlReason(err)
+		if e, ok := errors.AsType[*yaml.TypeError](err); ok {
+			reason = d.keyIn(line) + "must be " + typeWords(e.DstType)
+		}
 		return nil, invalidf("%s:%d: %s: %s", file, line, kind, reason)
 	}
 	return d, d.check()
+}
+
+// keyIn names the document's key that is in a line, if one is.
+func (d *document) keyIn(line int) string {
+	for key, l := range d.lines {
+		if l == line {
+			return clean(key) + ": "
+		}
+	}
+	return ""
+}
+
+// typeWords is what a YAML value must be to become a Go one.
+func typeWords(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int64:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Map, reflect.Struct, reflect.Pointer:
+		return "keys with values"
+	default:
+		return "a text"
+	}
 }
 
 // check refuses what is wrong whatever the server says: what is missing, and

@@ -89,7 +89,7 @@ func (a *app) serverTable(all []client.Server) *table {
 			}
 		}
 		if s.Agent != nil {
-			agent = "seen " + ago(s.Agent.LastSeen, a.now())
+			agent = a.seen(s.Agent)
 		}
 		if len(s.OpenRuns) > 0 {
 			now = a.state(foremost(s.OpenRuns).State)
@@ -97,6 +97,14 @@ func (a *app) serverTable(all []client.Server) *table {
 		t.add(s.Name, project, s.Group, system, updates, reboot, agent, now, a.nextWindow(s.Schedules))
 	}
 	return t.dropEmpty()
+}
+
+// seen is when an agent last spoke.
+func (a *app) seen(agent *client.Agent) string {
+	if agent.LastSeen.IsZero() {
+		return "enrolled, not heard of yet"
+	}
+	return "seen " + ago(agent.LastSeen, a.now())
 }
 
 func updatesOf(o *client.Observed) string {

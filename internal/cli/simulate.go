@@ -84,6 +84,9 @@ type line struct {
 	cells []string
 }
 
+// maxLines of a forecast are told: one that goes round in circles has shown it by then.
+const maxLines = 40
+
 func (a *app) tellSimulation(w io.Writer, sim *client.Simulation, zone *time.Location) {
 	var lines []line
 	for _, st := range sim.Steps {
@@ -102,12 +105,17 @@ func (a *app) tellSimulation(w io.Writer, sim *client.Simulation, zone *time.Loc
 		lines = append(lines, line{wait.Start, []string{second(wait.Start, zone), lasts, a.paint("waits: "+clean(wait.Why.Words), yellow), ""}})
 	}
 	slices.SortStableFunc(lines, func(x, y line) int { return x.start.Compare(y.start) })
+	rest := max(len(lines)-maxLines, 0)
+	lines = lines[:len(lines)-rest]
 	if len(lines) > 0 {
 		t := newTable("FROM", "TAKES", "WHAT", "")
 		for _, l := range lines {
 			t.add(l.cells...)
 		}
 		t.print(w, "")
+		if rest > 0 {
+			fmt.Fprintf(w, "… and %d more; -o json has them all\n", rest)
+		}
 		fmt.Fprintln(w)
 	}
 	if sim.End.IsZero() {

@@ -59,8 +59,10 @@ func (a *app) tellWhy(w io.Writer, r client.RunSummary) {
 	switch {
 	case r.Result.Text != "":
 		fmt.Fprintf(w, "  %s\n", clean(r.Result.Text))
+	case len(r.Waits) == 0 && r.State == client.Waiting:
+		fmt.Fprintf(w, "  it is looked at in a moment: \"upkeep why %s\" says more then\n", r.ServerName)
 	case len(r.Waits) == 0:
-		fmt.Fprintln(w, "  nothing waits: it was not looked at yet, or all is under way")
+		fmt.Fprintln(w, "  nothing waits")
 	}
 	a.tellWaits(w, r.Waits)
 }
