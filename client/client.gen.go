@@ -130,7 +130,7 @@ type Fact struct {
 
 	// Run The run's id.
 	//
-	// Example: 01K3ZCD2RW
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
 	Run string `json:"run,omitempty,omitzero"`
 
 	// Seq Its number; grows, is never used again, and may skip.
@@ -140,7 +140,7 @@ type Fact struct {
 
 	// Server The server's id.
 	//
-	// Example: 01K3ZC6V8N
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server,omitempty,omitzero"`
 
 	// Step The step of the run.
@@ -192,7 +192,7 @@ type Freeze struct {
 
 	// ID Given by Upkeep.
 	//
-	// Example: 01K3ZCB0TM
+	// Example: 0199f3c5-2b6f-7d90-a3e8-91c4d7f05b28
 	ID string `json:"id"`
 
 	// Project Whose servers it holds for; missing: those of every project.
@@ -550,7 +550,7 @@ type Run struct {
 
 	// ID Given by Upkeep; grows with time.
 	//
-	// Example: 01K3ZCD2RW
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
 	ID string `json:"id"`
 
 	// OverriddenBy Who said that it starts now, whatever the schedules say.
@@ -592,12 +592,12 @@ type Run struct {
 
 	// Schedule The schedule's id; missing for a run that was started now.
 	//
-	// Example: 01K3ZC9D1Q
+	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13
 	Schedule string `json:"schedule,omitempty,omitzero"`
 
 	// Server The server's id.
 	//
-	// Example: 01K3ZC6V8N
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server"`
 
 	// ServerName The server's name when it was opened.
@@ -684,7 +684,7 @@ type RunSummary struct {
 
 	// ID Given by Upkeep; grows with time.
 	//
-	// Example: 01K3ZCD2RW
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
 	ID string `json:"id"`
 
 	// Project Whose it is.
@@ -702,12 +702,12 @@ type RunSummary struct {
 
 	// Schedule The schedule's id; missing for a run that was started now.
 	//
-	// Example: 01K3ZC9D1Q
+	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13
 	Schedule string `json:"schedule,omitempty,omitzero"`
 
 	// Server The server's id.
 	//
-	// Example: 01K3ZC6V8N
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server"`
 
 	// ServerName The server's name when it was opened.
@@ -740,7 +740,7 @@ type Schedule struct {
 
 	// ID Given by Upkeep; never changes.
 	//
-	// Example: 01K3ZC9D1Q
+	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13
 	ID string `json:"id"`
 
 	// Name Unique on its server.
@@ -774,7 +774,7 @@ type Schedule struct {
 
 	// Server The server's id.
 	//
-	// Example: 01K3ZC6V8N
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server"`
 
 	// ServerName The server's name.
@@ -800,7 +800,7 @@ type ScheduleBrief struct {
 
 	// ID Its id.
 	//
-	// Example: 01K3ZC9D1Q
+	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13
 	ID string `json:"id"`
 
 	// Name Its name.
@@ -860,7 +860,7 @@ type Server struct {
 
 	// ID Given by Upkeep; never changes.
 	//
-	// Example: 01K3ZC6V8N
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	ID string `json:"id"`
 
 	// Labels Free to use.
@@ -1158,7 +1158,7 @@ type Wait struct {
 	// Example: user/alice
 	By string `json:"by,omitempty,omitzero"`
 
-	// Code The reason: window-closed, does-not-fit, never-fits, freeze, claim, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, silent. More may come.
+	// Code The reason: window-closed, does-not-fit, never-fits, freeze, claim, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, not-fetched, silent. More may come.
 	//
 	// Example: window-closed
 	Code string `json:"code"`
@@ -1979,4 +1979,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 0162468366bfb14fc3a843978d6062608cc6f44d404d724b6cc7700c7351c265.
+// From the document with the SHA-256 333f5d762f16f664d9ef2f89a438700fb9d625f07a1ae7b4d63ca44ec08c3ce2.

@@ -19,7 +19,6 @@ import (
 	"upkeep/internal/action"
 	"upkeep/internal/api"
 	"upkeep/internal/desk"
-	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
@@ -86,7 +85,7 @@ func (h *house) as(name string, role identity.Role, project string) *client.Clie
 
 func (h *house) with(secret string) *client.Client {
 	h.t.Helper()
-	c, err := client.New(h.url, secret, http.DefaultClient) //nolint:forbidigo // to a server of this test
+	c, err := client.New(h.url, secret, http.DefaultClient)
 	h.must(err)
 	return c
 }
@@ -170,20 +169,6 @@ func (h *house) change(id string, f func(*run.Run)) {
 	})
 }
 
-// target changes a server as only its agent does.
-func (h *house) target(id string, f func(*fleet.Target)) {
-	h.t.Helper()
-	h.update(func(tx store.Tx) error {
-		t, err := tx.Target(id)
-		if err != nil {
-			return err
-		}
-		f(&t)
-		_, err = tx.PutTarget(t)
-		return err
-	})
-}
-
 // answer is what came back, as it was.
 type answer struct {
 	status  int
@@ -208,7 +193,7 @@ func (h *house) ask(call, who, body string, headers ...string) answer {
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := http.DefaultTransport.RoundTrip(req) //nolint:forbidigo // to a server of this test, and no redirect is followed
+	res, err := http.DefaultTransport.RoundTrip(req) // no redirect is followed
 	h.must(err)
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)

@@ -16,8 +16,9 @@ import (
 )
 
 // anybody is the scope of what needs no token. Every other scope is a verb of
-// package identity: the right that the desk will ask for.
-const anybody identity.Verb = ""
+// package identity: the right that the desk will ask for. None is left out by
+// accident: the empty one is refused.
+const anybody identity.Verb = "anybody"
 
 // op is what an operation says of itself.
 type op struct {
@@ -53,6 +54,9 @@ func register[I, O any](d *door, o op, handle func(context.Context, desk.Caller,
 }
 
 func (d *door) operation(o op) huma.Operation {
+	if o.scope == "" {
+		panic(o.id + " declares no scope: say which right it needs, or anybody")
+	}
 	method, path, _ := strings.Cut(o.call, " ")
 	h := huma.Operation{
 		OperationID: o.id, Method: method, Path: path, Tags: []string{o.tag}, Summary: o.summary, Description: o.description,

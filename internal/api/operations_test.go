@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"upkeep/client"
-	"upkeep/internal/fleet"
+	"upkeep/internal/action"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
+	"upkeep/internal/window"
 )
 
 func TestServers(t *testing.T) {
@@ -167,6 +168,21 @@ func TestSchedules(t *testing.T) {
 	if len(l.Items) != 0 || l.Items == nil {
 		t.Errorf("the next page %+v", l)
 	}
+	next := window.Span{Start: time.Now().Add(time.Hour).Truncate(time.Second), End: time.Now().Add(2 * time.Hour).Truncate(time.Second)}
+	h.update(func(tx store.Tx) error { // as the engine does
+		kept, err := tx.Schedule(s.ID)
+		if err != nil {
+			return err
+		}
+		kept.Next = next
+		_, err = tx.PutSchedule(kept)
+		return err
+	})
+	s, err = h.viewer.GetSchedule(ctx, s.ID, nil)
+	h.must(err)
+	if s.Next == nil || !s.Next.Start.Equal(next.Start) || !s.Next.End.Equal(next.End) {
+		t.Errorf("it waits for %+v", s.Next)
+	}
 	h.must(h.member.DeleteSchedule(ctx, s.ID, nil))
 	if _, err := h.viewer.GetSchedule(ctx, s.ID, nil); !client.Is(err, client.KindNotFound) {
 		t.Errorf("a deleted schedule: %v", err)
@@ -294,10 +310,19 @@ func TestRunIsMoved(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "run.opened run.paused run.resumed notice.told run.aborting run.ended" {
 		t.Errorf("history %s", got)
 	}
+	h.change(r.ID, func(r *run.Run) {
+		r.Result.Changes = []action.Change{{Name: "nginx", From: "1", To: "2"}}
+		r.Result.Failures = []action.Failure{{Name: "openssl", Reason: "postinst"}}
+		r.Result.Reboots, r.Result.Left = 1, []string{"vim"}
+	})
 	ended, err := h.viewer.GetRun(ctx, r.ID, nil)
 	h.must(err)
 	if ended.State != client.Aborted || ended.Finished.IsZero() || ended.Result.Text == "" || ended.Window.Left != "" {
 		t.Errorf("ended %+v", ended)
+	}
+	res := ended.Result
+	if res.Changes[0] != (client.Change{Name: "nginx", From: "1", To: "2"}) || res.Failures[0] != (client.Failure{Name: "openssl", Reason: "postinst"}) || res.Reboots != 1 || res.Left[0] != "vim" {
+		t.Errorf("result %+v", res)
 	}
 }
 
@@ -386,6 +411,23 @@ func TestPreviewWindows(t *testing.T) {
 	}
 }
 
+func TestLanguage(t *testing.T) {
+	h := newHouse(t)
+	for _, c := range []struct{ query, accept, says string }{
+		{"", "", "every week on Saturday"},
+		{"", "de-CH, en;q=0.5", "jede Woche am Samstag"},
+		{"", "fr, de;q=0.5", "jede Woche am Samstag"},
+		{"", "fr", "every week on Saturday"},
+		{"", ";;;", "every week on Saturday"},
+		{"?lang=en", "de", "every week on Saturday"},
+	} {
+		a := h.ask("POST /v1/windows"+c.query, "vera", scheduleWith(""), "Accept-Language", c.accept)
+		if a.status != 200 || !strings.Contains(a.text, c.says) || strings.Count(a.text, `"start"`) != 5 {
+			t.Errorf("lang %q, Accept-Language %q: %d %s", c.query, c.accept, a.status, a.text)
+		}
+	}
+}
+
 func TestSimulate(t *testing.T) {
 	h, ctx := newHouse(t), t.Context()
 	server := h.server("red", "web-1")
@@ -466,5 +508,3 @@ func TestVersion(t *testing.T) {
 		t.Errorf("version %+v", v)
 	}
 }
-
-var _ = fleet.Server

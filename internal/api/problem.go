@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"upkeep/internal/fault"
 )
@@ -169,6 +171,9 @@ func (d *door) uniform(ctx huma.Context, _ string, v any) (any, error) {
 			continue
 		}
 		b := Blame{Location: located(e.Location), Message: e.Message}
+		if name, ok := missing(e.Message); ok {
+			b = Blame{Location: strings.TrimPrefix(b.Location+"."+name, "body."), Message: "is required"}
+		}
 		blames = append(blames, b)
 		said = append(said, b.Location+": "+b.Message)
 	}
@@ -178,6 +183,17 @@ func (d *door) uniform(ctx huma.Context, _ string, v any) (any, error) {
 	p := problem(fault.KindInvalid, strings.Join(said, "; "), blames...)
 	p.Status = statusOf(m.Status)
 	return p, nil
+}
+
+// missing is the field that the framework says is not there: it blames what the
+// field should be in.
+func missing(message string) (field string, ok bool) {
+	before, after, _ := strings.Cut(validation.MsgExpectedRequiredProperty, "%s")
+	rest, ok := strings.CutPrefix(message, before)
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(rest, after)
 }
 
 // located writes a location as a caller would.
@@ -214,9 +230,7 @@ func (c statusContext) SetStatus(status int) { c.frame.SetStatus(statusOf(status
 
 // write tells a problem where no operation is at hand.
 func (p *Problem) write(w http.ResponseWriter) {
-	for k, v := range p.header {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), p.header)
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the caller is gone if this fails

@@ -41,7 +41,7 @@ func generate(root string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // it is in the system's directory for such files
+	defer os.Remove(tmp.Name()) // what can't be removed is where such files are cleared away
 	if _, err := tmp.Write(older); err != nil {
 		return err
 	}
