@@ -173,7 +173,12 @@ func (h *Hands) satisfied(ctx context.Context, kind action.Kind, has, wanted str
 	if has == wanted || kind == action.Restore {
 		return has == wanted
 	}
-	_, err := h.run(ctx, "dpkg", "--compare-versions", has, "gt", wanted)
+	return h.newer(ctx, has, wanted)
+}
+
+// newer reports whether version a is newer than b, by dpkg's own rules.
+func (h *Hands) newer(ctx context.Context, a, b string) bool {
+	_, err := h.run(ctx, "dpkg", "--compare-versions", a, "gt", b)
 	return err == nil
 }
 

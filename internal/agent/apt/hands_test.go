@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -279,5 +280,52 @@ func TestPrepareRefuses(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := New(Config{Dir: s.dir}); err == nil || !strings.Contains(err.Error(), "apt") {
 		t.Errorf("without apt: %v", err)
+	}
+}
+
+func TestNewerKernelWantsReboot(t *testing.T) {
+	s := newTools(t, Config{})
+	real, err := exec.LookPath("/usr/bin/dpkg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Versions are compared by the real dpkg: its rules are the point.
+	if err := os.Remove(filepath.Join(s.dir, "dpkg")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(real, filepath.Join(s.dir, "dpkg")); err != nil {
+		t.Fatal(err)
+	}
+	kernels := func(running, built string, installed ...string) []string {
+		t.Helper()
+		all := map[string]version{}
+		for _, in := range installed {
+			name, v, _ := strings.Cut(in, "=")
+			all["linux-image-"+name] = version{Version: v}
+		}
+		if err := os.WriteFile(s.hands.root+"/proc/version", []byte(built), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := s.hands.newerKernels(t.Context(), running, all)
+		slices.Sort(got)
+		return got
+	}
+	const built = "Linux version 6.1.0-13-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29)"
+	for name, tt := range map[string]struct {
+		running, built string
+		installed      []string
+		want           []string
+	}{
+		"the newest runs":          {"6.1.0-13-amd64", built, []string{"6.1.0-13-amd64=6.1.55-1", "6.1.0-9-amd64=6.1.27-1"}, nil},
+		"a newer release":          {"6.1.0-13-amd64", built, []string{"6.1.0-13-amd64=6.1.55-1", "6.1.0-18-amd64=6.1.76-1"}, []string{"linux-image-6.1.0-18-amd64"}},
+		"the same, built anew":     {"6.1.0-13-amd64", built, []string{"6.1.0-13-amd64=6.1.55-2"}, []string{"linux-image-6.1.0-13-amd64"}},
+		"another flavour":          {"6.1.0-13-amd64", built, []string{"6.1.0-13-amd64=6.1.55-1", "6.1.0-18-cloud-amd64=6.1.76-1"}, nil},
+		"the meta package":         {"6.1.0-13-amd64", built, []string{"6.1.0-13-amd64=6.1.55-1", "amd64=6.1.76-1"}, nil},
+		"a kernel of somebody's":   {"6.9.1-own", built, []string{"6.1.0-18-amd64=6.1.76-1"}, nil},
+		"a container on this host": {"6.1.0-13-amd64", built, nil, nil},
+	} {
+		if got := kernels(tt.running, tt.built, tt.installed...); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
 	}
 }

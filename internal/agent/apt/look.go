@@ -51,6 +51,12 @@ func (h *Hands) Look(ctx context.Context) (action.Observation, error) {
 	}
 	obs.HalfConfigured = halfDone(all, unmet, updates)
 	obs.RebootRequired, obs.RebootPackages = h.rebootRequired()
+	if kernels := h.newerKernels(ctx, obs.Kernel, all); len(kernels) > 0 {
+		obs.RebootRequired = true
+		obs.RebootPackages = append(obs.RebootPackages, kernels...)
+		slices.Sort(obs.RebootPackages)
+		obs.RebootPackages = slices.Compact(obs.RebootPackages)
+	}
 	obs.ListsAge = h.listsAge(time.Now())
 	return obs, nil
 }
@@ -103,6 +109,42 @@ func (h *Hands) rebootRequired() (required bool, packages []string) {
 		}
 	}
 	return false, nil
+}
+
+// newerKernels names the installed kernels that are newer than the running one.
+// Debian's kernels leave no mark that they want a reboot, unless a further
+// package does it for them. A host that runs no packaged kernel has none.
+func (h *Hands) newerKernels(ctx context.Context, running string, all map[string]version) []string {
+	const prefix = "linux-image-"
+	has, ok := all[prefix+running]
+	if !ok {
+		return nil
+	}
+	runs := parseKernelBuild(h.text("/proc/version"))
+	if runs == "" {
+		runs = has.Version
+	}
+	var newer []string
+	for name, v := range all {
+		release, isImage := strings.CutPrefix(name, prefix)
+		if !isImage || v.Broken || v.Version == runs || flavour(release) != flavour(running) {
+			continue
+		}
+		if h.newer(ctx, v.Version, runs) {
+			newer = append(newer, name)
+		}
+	}
+	return newer
+}
+
+// flavour is what a kernel is built for, such as "cloud-amd64" of
+// "6.1.0-13-cloud-amd64"; what has no release number in front has none.
+func flavour(release string) string {
+	parts := strings.SplitN(release, "-", 3)
+	if len(parts) < 3 || parts[0] == "" || parts[0][0] < '0' || parts[0][0] > '9' {
+		return ""
+	}
+	return parts[2]
 }
 
 // listsAge is the time since the package lists were fetched, by us or by

@@ -291,3 +291,18 @@ func parseSystem(text string) string {
 	}
 	return ""
 }
+
+// parseKernelBuild finds the package version that Debian writes into a kernel's
+// own description: "… SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29)".
+func parseKernelBuild(description string) string {
+	_, rest, ok := strings.Cut(description, " Debian ")
+	if !ok {
+		return ""
+	}
+	for _, word := range strings.Fields(rest) {
+		if word[0] >= '0' && word[0] <= '9' && validVersion(word) {
+			return word
+		}
+	}
+	return ""
+}
