@@ -97,7 +97,7 @@ func drawWorld(t *rapid.T, root Node) worldModel {
 		}
 	}
 	if rapid.Bool().Draw(t, "claimed") {
-		start := epoch.Add(time.Duration(rapid.IntRange(0, 1500).Draw(t, "claim at")) * time.Minute)
+		start := m.windows[rapid.IntRange(0, len(m.windows)-1).Draw(t, "claim in")].Start.Add(-30 * time.Minute)
 		m.claimed = append(m.claimed, window.Span{Start: start, End: start.Add(2 * time.Hour)})
 	}
 	for _, n := range groups(root) {

@@ -39,6 +39,7 @@ type host struct {
 	stuck   map[string]bool   // packages whose failure a repair does not mend
 	reboots map[string]bool   // packages that want a reboot
 	deaf    bool              // it takes no orders
+	dead    int               // so many refreshes fail
 	did     []string          // every order that it has begun, once
 }
 
@@ -150,6 +151,11 @@ func (s *story) carryOut(o Order) {
 	s.now = s.now.Add(s.host.takes[o.Kind])
 	res.Finished = s.now
 	switch o.Kind {
+	case action.Refresh:
+		if s.host.dead > 0 {
+			s.host.dead--
+			res.Outcome, res.Failures = action.Failed, []action.Failure{{Reason: "Could not connect to the repository"}}
+		}
 	case action.Install:
 		for _, p := range o.Packages {
 			s.install(p, &obs, &res)
@@ -369,6 +375,23 @@ func TestStories(t *testing.T) {
 			s.tell(Next{Facts: facts})
 			s.host.takes[action.Install] = 70 * time.Second
 			s.play(time.Hour)
+			return s
+		},
+		"repository-dead-for-a-while": func(t *testing.T) *story {
+			s := newStory(t, policy, 2*time.Hour, pending("curl")...)
+			s.host.dead = 2
+			s.play(week)
+			return s
+		},
+		"repository-dead": func(t *testing.T) *story {
+			s := newStory(t, policy, 2*time.Hour, pending("curl")...)
+			s.host.dead = 9
+			s.play(week)
+			// Rule 5 counts a grace from the first attempt, whatever has failed since.
+			st := s.run.Progress["g1-1-refresh"]
+			if st.Attempt != 3 || !st.First.Before(st.Ordered) || st.First.After(saturday.Add(40*time.Minute)) {
+				t.Errorf("three attempts, first at %v, last at %v: %d", st.First, st.Ordered, st.Attempt)
+			}
 			return s
 		},
 		"aborted": func(t *testing.T) *story {
