@@ -383,6 +383,30 @@ func TestStories(t *testing.T) {
 			s.play(week)
 			return s
 		},
+		"aborted-while-installing": func(t *testing.T) *story {
+			s := newStory(t, policy, 2*time.Hour, pending("curl")...)
+			for len(s.orders) == 0 || s.orders[0].Kind != action.Install {
+				if next := s.tick(); len(s.orders) == 0 {
+					s.now = next.Wake
+				} else if s.orders[0].Kind != action.Install {
+					o := s.orders[0]
+					s.orders = nil
+					s.carryOut(o)
+				}
+			}
+			r, facts, err := s.run.Abort("user/ada", "wrong server", s.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.run = r
+			s.tell(Next{Facts: facts})
+			s.tick()
+			if s.run.State != Working || len(s.run.Holds) == 0 {
+				t.Errorf("rule 10: while the installation is under way the run is %s and holds %v", s.run.State, s.run.Holds)
+			}
+			s.play(time.Hour)
+			return s
+		},
 		"repository-dead": func(t *testing.T) *story {
 			s := newStory(t, policy, 2*time.Hour, pending("curl")...)
 			s.host.dead = 9

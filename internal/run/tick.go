@@ -122,7 +122,7 @@ func (t *ticker) collect() {
 		switch {
 		case ok:
 			t.answered(s, st, key, answer)
-		case t.w.Now.After(st.StartBy):
+		case t.w.Now.After(st.StartBy) || t.r.AbortedBy != "" || t.r.PausedBy != "":
 			// It may still be lying there unseen. If the host has it, this
 			// does nothing, and its answer is waited for.
 			t.next.Withdraw = append(t.next.Withdraw, key)
@@ -332,7 +332,7 @@ func (t *ticker) view() plan.ServerView {
 func (t *ticker) replan() bool {
 	for id, st := range t.r.Progress {
 		if s, ok := t.r.Plan.Step(id); ok && st.Stage == plan.Failed && (givesUp(s.Action) || !t.r.Made.Silent.IsZero()) {
-			t.end(Failed, fmt.Sprintf("%s failed for good", s.Action))
+			t.end(Failed, t.lastFailure(string(s.Action)))
 			return false
 		}
 	}
@@ -358,6 +358,16 @@ func (t *ticker) replan() bool {
 	t.r.Plan, t.r.Progress = child, plan.Progress{}
 	t.say(engineName, history.PlanMade, "", why)
 	return true
+}
+
+// lastFailure is the newest failure that is not a package's.
+func (t *ticker) lastFailure(action string) string {
+	for _, f := range slices.Backward(t.r.Result.Failures) {
+		if f.Name == "" {
+			return f.Reason
+		}
+	}
+	return action + " failed for good"
 }
 
 // observed reports whether the server was looked at after the run's last
