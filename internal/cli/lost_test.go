@@ -18,10 +18,9 @@ import (
 // lossy is a server that does what it is asked and then loses some answers.
 type lossy struct {
 	mu     sync.Mutex
-	lose   int // so many answers more
-	status int // what is answered instead; 0: the connection breaks
-	calls  int // that arrived
-	keys   []string
+	lose   int             // so many answers more
+	status int             // what is answered instead; 0: the connection breaks
+	calls  int             // that arrived
 	did    map[string]bool // what was done, by idempotency key
 }
 

@@ -59,7 +59,7 @@ func Tick(r Run, w World) (Run, Next) {
 	t.windows()
 	t.collect()
 	if t.quiet() && t.r.AbortedBy != "" {
-		t.end(Aborted, "aborted by "+t.r.AbortedBy)
+		t.end(Aborted, "aborted by "+t.r.AbortedBy+t.advice())
 		return t.r, t.next
 	}
 	if t.quiet() && t.occasion().IsZero() {
@@ -393,11 +393,7 @@ func (t *ticker) finish(why string) {
 	}
 	res := &t.r.Result
 	if len(res.Failures) > 0 || len(t.w.Target.Observed.HalfConfigured) > 0 {
-		text := fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), len(res.Failures))
-		if half := t.w.Target.Observed.HalfConfigured; len(half) > 0 {
-			text += fmt.Sprintf("; %s stay half configured: on the server, look at the output of \"dpkg --configure -a\", mend the cause and run it again", strings.Join(half, ", "))
-		}
-		t.end(Failed, text)
+		t.end(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), len(res.Failures))+t.advice())
 		return
 	}
 	if t.r.Made.DryRun {
@@ -409,6 +405,16 @@ func (t *ticker) finish(why string) {
 		text += "; a reboot is required and was not made"
 	}
 	t.end(Succeeded, text)
+}
+
+// advice says in plain words what a person must do about what is left unsafe;
+// empty if nothing is.
+func (t *ticker) advice() string {
+	obs := t.w.Target.Observed
+	if obs == nil || len(obs.HalfConfigured) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s stay half configured: on the server, look at the output of \"dpkg --configure -a\", mend the cause and run it again", strings.Join(obs.HalfConfigured, ", "))
 }
 
 // windowOver ends a run whose window never opens again. If its last step was
