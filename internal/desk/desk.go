@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"upkeep/internal/fault"
@@ -69,34 +70,48 @@ func (c Caller) may(verb identity.Verb, project, what, name string) error {
 	return c.May(verb, project)
 }
 
-// once runs make in a transaction, unless the caller's key made something
-// already: then found is called with it instead.
-func (d *Desk) once(ctx context.Context, c Caller, request string, make func(store.Tx) (made string, err error), found func(tx store.Tx, made string) error) error {
+// once runs do in a transaction, unless the caller's key did so already: then
+// found is called with what it did instead.
+func (d *Desk) once(ctx context.Context, c Caller, request string, do func(store.Tx) (did string, err error), found func(tx store.Tx, did string) error) error {
 	if len(c.Key) > maxKey {
 		return fault.Invalid("Idempotency-Key", "must have at most %d bytes, not %d", maxKey, len(c.Key))
 	}
 	sum := sha256.Sum256([]byte(request))
-	print := hex.EncodeToString(sum[:])
+	fingerprint := hex.EncodeToString(sum[:])
 	err := d.db.Update(ctx, func(tx store.Tx) error {
 		if c.Key != "" {
-			made, repeated, err := tx.Repeated(c.Who(), c.Key, print)
+			did, repeated, err := tx.Repeated(c.Who(), c.Key, fingerprint)
 			if err != nil {
 				return err
 			}
 			if repeated {
-				return found(tx, made)
+				return found(tx, did)
 			}
 		}
-		made, err := make(tx)
+		did, err := do(tx)
 		if err != nil || c.Key == "" {
 			return err
 		}
-		return tx.Remember(c.Who(), c.Key, print, made, time.Now())
+		return tx.Remember(c.Who(), c.Key, fingerprint, did, time.Now())
 	})
 	if err == nil {
 		d.nudge()
 	}
 	return err
+}
+
+// put says what a write of the put kind did: to which thing, and whether it is new.
+func put(id string, made bool) string {
+	if made {
+		return "new " + id
+	}
+	return "old " + id
+}
+
+// wasPut reads what put has said.
+func wasPut(did string) (id string, made bool) {
+	kind, id, _ := strings.Cut(did, " ")
+	return id, kind == "new"
 }
 
 // HistoryFilter selects facts.

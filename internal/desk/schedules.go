@@ -55,9 +55,10 @@ func (d *Desk) PutSchedule(ctx context.Context, c Caller, s ScheduleSpec) (out f
 		if out, err = d.writeSchedule(tx, c, next, made); err != nil {
 			return "", err
 		}
-		return out.ID, nil
-	}, func(tx store.Tx, id string) error {
-		made = true
+		return put(out.ID, made), nil
+	}, func(tx store.Tx, did string) error {
+		var id string
+		id, made = wasPut(did)
 		out, err = tx.Schedule(id)
 		return err
 	})

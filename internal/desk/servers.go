@@ -48,19 +48,18 @@ func (d *Desk) PutServer(ctx context.Context, c Caller, s ServerSpec) (out fleet
 	if err := c.may(identity.Write, s.Project, "project", s.Project); err != nil {
 		return out, false, err
 	}
-	t := fleet.Target{Project: s.Project, Name: s.Name, Kind: fleet.Server, Group: s.Group, Labels: s.Labels}
-	if err := t.Validate(); err != nil {
+	wanted := fleet.Target{Project: s.Project, Name: s.Name, Kind: fleet.Server, Group: s.Group, Labels: s.Labels}
+	if err := wanted.Validate(); err != nil {
 		return out, false, err
 	}
 	err = d.once(ctx, c, fmt.Sprintf("server %+v", s), func(tx store.Tx) (string, error) {
-		old, err := tx.TargetNamed(s.Project, s.Name)
+		t, err := tx.TargetNamed(s.Project, s.Name)
 		switch {
 		case err == nil:
 			made = false
-			old.Group, old.Labels = t.Group, t.Labels
-			t = old
+			t.Group, t.Labels = wanted.Group, wanted.Labels
 		case fault.Is(err, fault.KindNotFound):
-			made = true
+			made, t = true, wanted
 			t.ID, t.Created = d.newID(), time.Now()
 		default:
 			return "", err
@@ -72,9 +71,10 @@ func (d *Desk) PutServer(ctx context.Context, c Caller, s ServerSpec) (out fleet
 		if made {
 			verb = "created"
 		}
-		return out.ID, tx.AddFacts(c.fact(out.Project, out.ID, history.TargetChanged, "server %s %s", out.Name, verb))
-	}, func(tx store.Tx, id string) error {
-		made = true
+		return put(out.ID, made), tx.AddFacts(c.fact(out.Project, out.ID, history.TargetChanged, "server %s %s", out.Name, verb))
+	}, func(tx store.Tx, did string) error {
+		var id string
+		id, made = wasPut(did)
 		out, err = tx.Target(id)
 		return err
 	})
@@ -124,7 +124,7 @@ func (d *Desk) Servers(ctx context.Context, c Caller, project, after string, lim
 // DeleteServer removes a server with its schedules. Its runs are ended by the
 // engine; its history stays.
 func (d *Desk) DeleteServer(ctx context.Context, c Caller, project, idOrName string) error {
-	return d.once(ctx, c, "delete server "+idOrName, func(tx store.Tx) (string, error) {
+	return d.once(ctx, c, "delete server "+c.project(project)+"/"+idOrName, func(tx store.Tx) (string, error) {
 		t, err := findServer(tx, c, identity.Write, project, idOrName)
 		if err != nil {
 			return "", err

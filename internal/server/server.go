@@ -124,7 +124,7 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	mux.Handle("/agent/", s.hub.Handler())
 	doors := api.New(s.desk, func(ctx context.Context, secret string) (identity.Principal, error) {
 		return identity.Authenticate(ctx, s.db, secret)
-	})
+	}, api.WithLog(s.cfg.Log), api.WithVersion(s.cfg.Version))
 	for _, path := range []string{"/v1/", "/openapi.yaml", "/openapi.json"} {
 		mux.Handle(path, doors)
 	}
