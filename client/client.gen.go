@@ -43,6 +43,17 @@ const (
 	Working   State = "working"
 )
 
+// Defines values for WeeklyDayOfTheWeek.
+const (
+	Friday    WeeklyDayOfTheWeek = "Friday"
+	Monday    WeeklyDayOfTheWeek = "Monday"
+	Saturday  WeeklyDayOfTheWeek = "Saturday"
+	Sunday    WeeklyDayOfTheWeek = "Sunday"
+	Thursday  WeeklyDayOfTheWeek = "Thursday"
+	Tuesday   WeeklyDayOfTheWeek = "Tuesday"
+	Wednesday WeeklyDayOfTheWeek = "Wednesday"
+)
+
 // AbortInput Why a run is to end.
 type AbortInput struct {
 	// Reason Why; the history keeps it.
@@ -833,7 +844,10 @@ type ScheduleInput struct {
 	// RRule When the window opens: DTSTART with a TZID or in UTC, RRULE, RDATE and EXDATE of RFC 5545, joined by spaces or line ends.
 	//
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
-	RRule string `json:"rrule"`
+	RRule string `json:"rrule,omitempty,omitzero"`
+
+	// Weekly A window that opens once a week.
+	Weekly Weekly `json:"weekly,omitempty,omitzero"`
 }
 
 // ScheduleList A page of schedules.
@@ -1194,6 +1208,29 @@ type Wait struct {
 	// Example: the window is closed; it opens 2026-03-07 02:30:00 CET
 	Words string `json:"words"`
 }
+
+// Weekly A window that opens once a week.
+type Weekly struct {
+	// DayOfTheWeek The day of its start.
+	//
+	// Example: Saturday
+	DayOfTheWeek WeeklyDayOfTheWeek `json:"dayOfTheWeek"`
+
+	// Time The wall-clock time of its start, HH:MM or HH:MM:SS.
+	//
+	// Example: 13:40
+	Time string `json:"time"`
+
+	// Zone The time zone.
+	//
+	// Example: Europe/Berlin
+	Zone string `json:"zone"`
+}
+
+// WeeklyDayOfTheWeek The day of its start.
+//
+// Example: Saturday
+type WeeklyDayOfTheWeek string
 
 // Whoami Who a token stands for.
 type Whoami struct {
@@ -1979,4 +2016,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 333f5d762f16f664d9ef2f89a438700fb9d625f07a1ae7b4d63ca44ec08c3ce2.
+// From the document with the SHA-256 198614acd3feeda3ed44cc5615173a5b5f7fdc0377e46ce08e3ccc6071a9dd6f.

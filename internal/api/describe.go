@@ -21,6 +21,7 @@ var descriptions = map[string]string{
 	"PendingUpdate":   "An update that could be installed.",
 	"Plan":            "What a run has to do, as far as is known. A new one replaces it when the server has changed.",
 	"Policy":          "How an update is to be done. What is left out is as usual.",
+	"Weekly":          "A window that opens once a week.",
 	"Problem":         "An error, as RFC 9457 tells it.",
 	"Result":          "What a run has come to.",
 	"Run":             "One execution of a maintenance.",

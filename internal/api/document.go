@@ -69,7 +69,7 @@ func finish(doc *huma.OpenAPI) {
 			s.Description = descriptions[name]
 		}
 		// What we take we check whole; what we send may have more one day.
-		if !strings.HasSuffix(name, "Input") && name != "Policy" && s.AdditionalProperties == false {
+		if !strings.HasSuffix(name, "Input") && name != "Policy" && name != "Weekly" && s.AdditionalProperties == false {
 			s.AdditionalProperties = nil
 		}
 		for _, p := range s.Properties {

@@ -152,6 +152,15 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("in German, frozen: %+v", s)
 	}
 
+	plain, err := h.member.PutSchedule(ctx, "web-1", "plain", client.ScheduleInput{
+		Weekly: client.Weekly{DayOfTheWeek: "Friday", Time: "15:39:01", Zone: "Europe/Berlin"}, Duration: "4h",
+	}, nil)
+	if err != nil || plain.Words != "every week on Friday at 15:39:01 (Europe/Berlin)" {
+		t.Errorf("a weekly window: %+v, %v", plain, err)
+	}
+	if err := h.member.DeleteSchedule(ctx, plain.ID, nil); err != nil {
+		t.Error(err)
+	}
 	replaced, err := h.member.PutSchedule(ctx, server.ID, "weekly", client.ScheduleInput{RRule: weekly, Duration: "1h", Enabled: &off}, nil)
 	h.must(err)
 	if replaced.ID != s.ID || replaced.Enabled || replaced.Duration != "1h" || replaced.Policy.Batch != 25 || replaced.Policy.Prepare != "" {

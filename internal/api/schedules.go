@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"upkeep/internal/desk"
+	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
 	"upkeep/internal/window"
@@ -47,9 +49,46 @@ type ScheduleList struct {
 // ScheduleInput is what a caller says of a schedule.
 type ScheduleInput struct {
 	Enabled  *bool   `json:"enabled,omitempty" doc:"Whether it opens runs; true if left out. Disabling aborts a run that it has open."`
-	RRule    string  `json:"rrule" maxLength:"4096" doc:"When the window opens: DTSTART with a TZID or in UTC, RRULE, RDATE and EXDATE of RFC 5545, joined by spaces or line ends." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"`
+	RRule    string  `json:"rrule,omitempty" maxLength:"4096" doc:"When the window opens: DTSTART with a TZID or in UTC, RRULE, RDATE and EXDATE of RFC 5545, joined by spaces or line ends." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"`
+	Weekly   *Weekly `json:"weekly,omitempty" doc:"When the window opens, in place of rrule: once a week."`
 	Duration string  `json:"duration" doc:"How long it stays open, a duration from 1m to 24h of elapsed time." example:"2h"`
 	Policy   *Policy `json:"policy,omitempty" doc:"How the update is done."`
+}
+
+// Weekly is a window that opens once a week.
+type Weekly struct {
+	DayOfTheWeek string `json:"dayOfTheWeek" enum:"Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday" doc:"The day of its start." example:"Saturday"`
+	Time         string `json:"time" maxLength:"8" doc:"The wall-clock time of its start, HH:MM or HH:MM:SS." example:"13:40"`
+	Zone         string `json:"zone" maxLength:"64" doc:"The time zone." example:"Europe/Berlin"`
+}
+
+// rrule is the recurrence that a schedule asks for, as RFC 5545 writes it.
+func (in ScheduleInput) rrule() (string, error) {
+	switch {
+	case in.Weekly != nil && in.RRule != "":
+		return "", fault.Invalid("weekly", "says when the window opens, and so does rrule; give one of them")
+	case in.Weekly == nil && in.RRule == "":
+		return "", fault.Invalid("rrule", "is missing, and so is weekly; give one of them")
+	case in.Weekly == nil:
+		return in.RRule, nil
+	}
+	for day := range time.Weekday(7) {
+		if day.String() == in.Weekly.DayOfTheWeek {
+			r, err := window.Weekly(day, in.Weekly.Time, in.Weekly.Zone)
+			return r.String(), blameWeekly(err)
+		}
+	}
+	return "", fault.Invalid("weekly.dayOfTheWeek", "must be a day such as Saturday, not %q", in.Weekly.DayOfTheWeek)
+}
+
+// blameWeekly gives the window's fields the names that they have here.
+func blameWeekly(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		field := map[string]string{"at": "weekly.time", "zone": "weekly.zone", "day": "weekly.dayOfTheWeek"}[f.Field]
+		return fault.Invalid(field, "%s", f.Reason)
+	}
+	return err
 }
 
 type (
@@ -143,10 +182,14 @@ func (d *door) putSchedule(ctx context.Context, c desk.Caller, in *putScheduleIn
 	if err != nil {
 		return nil, err
 	}
+	rrule, err := in.Body.rrule()
+	if err != nil {
+		return nil, err
+	}
 	s, made, err := d.desk.PutSchedule(ctx, c, desk.ScheduleSpec{
 		Project: in.Project, Server: in.Server, Name: in.Name,
 		Enabled: in.Body.Enabled == nil || *in.Body.Enabled,
-		RRule:   in.Body.RRule, Duration: length, Policy: policy,
+		RRule:   rrule, Duration: length, Policy: policy,
 	})
 	if err != nil {
 		return nil, err
