@@ -82,6 +82,10 @@ type Config struct {
 
 	// PollWait is how long a poll may be held open; 0: 30 s.
 	PollWait time.Duration
+
+	// ObserveEvery is how often the host is looked at without being asked,
+	// until the control plane says how often; 0: 15 min.
+	ObserveEvery time.Duration
 }
 
 // Agent is one host's agent. It is made by New and runs once.
@@ -122,6 +126,9 @@ func New(cfg Config) (*Agent, error) {
 		}
 		cfg.Journal = j
 	}
+	if cfg.ObserveEvery <= 0 {
+		cfg.ObserveEvery = observeDefault
+	}
 	if cfg.PollWait <= 0 {
 		cfg.PollWait = pollWait
 	}
@@ -146,7 +153,7 @@ func New(cfg Config) (*Agent, error) {
 		wake:    make(chan struct{}, 1),
 		given:   map[string]time.Time{},
 		lookNow: true,
-		every:   observeDefault,
+		every:   cfg.ObserveEvery,
 	}, nil
 }
 

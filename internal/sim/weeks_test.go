@@ -33,7 +33,7 @@ import (
 const weeksPerSeed = 5
 
 // everydayWeeks run with every "go test ./..."; UPKEEP_SIM_WEEKS asks for more.
-const everydayWeeks = 300
+const everydayWeeks = 100
 
 // seedsThatFailed once found a fault, and stay.
 var seedsThatFailed = []uint64{}
@@ -222,7 +222,7 @@ func (w *world) live(ctx context.Context, h *host, seed uint64) {
 	jitter := newDice(seed, "agent "+h.name).r
 	w.over.Go(func() {
 		err := h.Run(ctx, func(l *agenttest.Life) agent.Config {
-			return agent.Config{Hands: l.Hands(), Journal: l.Journal(), Door: d, Target: h.id, Rand: jitter, PollWait: 6 * time.Hour}
+			return agent.Config{Hands: l.Hands(), Journal: l.Journal(), Door: d, Target: h.id, Rand: jitter, PollWait: 6 * time.Hour, ObserveEvery: 24 * time.Hour}
 		})
 		if err != nil && ctx.Err() == nil {
 			w.t.Errorf("%s: %v", h.name, err)
