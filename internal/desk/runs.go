@@ -251,6 +251,12 @@ func (d *Desk) forecastOpening(tx store.Tx, c Caller, t fleet.Target, s Simulate
 		if err == nil && schedule.ID == "" {
 			schedule, err = findSchedule(tx, c, identity.Read, s.Schedule)
 		}
+		if err == nil && schedule.Target != t.ID {
+			err = fault.NotFound("schedule", s.Schedule)
+		}
+		if err != nil {
+			return run.Opening{}, err
+		}
 		return run.ForSchedule("forecast", schedule, t), err
 	}
 	if err := p.Validate(); err != nil {

@@ -13,6 +13,7 @@ import (
 type World struct {
 	Now      time.Time
 	Window   window.Span     // the open occurrence; zero: none is open
+	Length   time.Duration   // of the window: no occurrence is longer
 	Next     window.Span     // the occurrence after it; zero: there is none
 	Prepare  time.Duration   // how long before Next what does not disrupt may start
 	Freezes  []window.Freeze // those that can matter between Now and the window's end
@@ -242,6 +243,9 @@ func (d *decider) mayPrepare() (time.Time, Reason) {
 // mayDisrupt holds rules 1, 2, 8 and 9.
 func (d *decider) mayDisrupt(s Step) (time.Time, Reason) {
 	w := d.w
+	if s.Estimate > w.Length {
+		return time.Time{}, Reason{Code: NeverFits, Need: s.Estimate, Left: w.Length}
+	}
 	if !w.Window.Contains(w.Now) {
 		return time.Time{}, Reason{Code: WindowClosed, Until: w.Next.Start}
 	}
@@ -260,9 +264,6 @@ func (d *decider) mayDisrupt(s Step) (time.Time, Reason) {
 	}
 	startBy := end.Add(-s.Estimate)
 	if w.Now.After(startBy) {
-		if whole := w.Window.End.Sub(w.Window.Start); s.Estimate > whole {
-			return time.Time{}, Reason{Code: NeverFits, Need: s.Estimate, Left: whole}
-		}
 		return time.Time{}, Reason{Code: DoesNotFit, Need: s.Estimate, Left: end.Sub(w.Now), Until: w.Next.Start}
 	}
 	if w.NoticeLead > 0 && (w.NoticeAt.IsZero() || w.Now.Before(w.NoticeAt.Add(w.NoticeLead))) {

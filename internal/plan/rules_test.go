@@ -110,7 +110,7 @@ func drawWorld(t *rapid.T, root Node) worldModel {
 
 func (m worldModel) at(now time.Time, lastAction time.Time, known map[string]Fact) World {
 	w := World{
-		Now: now, Prepare: m.prepare, Freezes: m.freezes, NoticeLead: m.lead, NoticeAt: m.notice,
+		Now: now, Length: 5 * time.Hour, Prepare: m.prepare, Freezes: m.freezes, NoticeLead: m.lead, NoticeAt: m.notice,
 		ClaimKeys: []string{"target/t"}, Claims: map[string]string{}, Down: map[string]string{},
 		Known: known, LastAction: lastAction, Override: Override{By: "user/ada", Freeze: m.override},
 	}

@@ -75,6 +75,10 @@ func Predict(r Run, w World) Forecast {
 			}
 			continue
 		}
+		if len(r.Waits) > 0 && r.Waits[0].Reason.Code == plan.NeverFits {
+			f.wait(r, w.Now, time.Time{})
+			break
+		}
 		if next.Wake.IsZero() || !next.Wake.After(w.Now) || next.Wake.After(until) {
 			f.wait(r, w.Now, time.Time{})
 			break

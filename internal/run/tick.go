@@ -309,7 +309,13 @@ func (t *ticker) mustReplan() bool {
 			over = false
 		}
 	}
-	return over || broke || t.mustRefresh() && t.r.Plan.Root.Steps()[0].Action != action.Refresh
+	// Until lists may be fetched anew the plan stays: it shows what is left.
+	return over || broke || t.mustRefresh() && t.mayPrepare() && t.r.Plan.Root.Steps()[0].Action != action.Refresh
+}
+
+// mayPrepare reports whether lists may be fetched now.
+func (t *ticker) mayPrepare() bool {
+	return !t.open.IsZero() || !t.ahead.IsZero() && !t.w.Now.Before(t.ahead.Start.Add(-t.r.Policy.Prepare))
 }
 
 // mustRefresh reports whether what is known of pending updates was learnt for
@@ -460,7 +466,7 @@ func (t *ticker) end(s State, text string) {
 // world turns what the tick knows into what Decide asks for.
 func (t *ticker) world() plan.World {
 	return plan.World{
-		Now: t.w.Now, Window: t.open, Next: t.ahead, Prepare: t.r.Policy.Prepare,
+		Now: t.w.Now, Window: t.open, Length: t.r.Window.Duration, Next: t.ahead, Prepare: t.r.Policy.Prepare,
 		Freezes: t.w.Freezes, Override: t.r.Override,
 		NoticeLead: t.r.Policy.NoticeLead, NoticeAt: t.r.NoticeAt,
 		ClaimKeys: t.r.ClaimKeys(), Claims: t.w.Claims,

@@ -77,7 +77,12 @@ func (s *splitter) sort(c net.Conn, secure, plain *half) {
 	}
 }
 
-func (s *splitter) stop() { s.once.Do(func() { close(s.done) }) }
+func (s *splitter) stop() {
+	s.once.Do(func() {
+		close(s.done)
+		_ = s.Listener.Close()
+	})
+}
 
 // Accept gives the next connection of this half.
 func (h *half) Accept() (net.Conn, error) {
@@ -89,10 +94,10 @@ func (h *half) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends both halves.
+// Close ends both halves; the second time it does nothing.
 func (h *half) Close() error {
 	h.stop()
-	return h.Listener.Close()
+	return nil
 }
 
 // peeked gives back what was read to tell the halves apart.
