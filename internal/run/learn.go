@@ -1,0 +1,227 @@
+package run
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/fleet"
+	"upkeep/internal/history"
+	"upkeep/internal/plan"
+)
+
+// giveUpAfter is how long a host may stay silent beyond an order's timeout,
+// counted from the first tick that noticed, before the run ends as failed.
+const giveUpAfter = time.Hour
+
+// retryAfter is the pause between attempts of a step that may be tried again;
+// it doubles with each attempt.
+const retryAfter = 10 * time.Second
+
+// collect takes in the answers to what is under way.
+func (t *ticker) collect() {
+	for _, s := range t.r.Plan.Root.Steps() {
+		st := t.r.Progress[s.ID]
+		if st.Stage != plan.Running {
+			continue
+		}
+		key := orderKey(t.r, s, st)
+		answer, ok := t.w.Answers[key]
+		switch {
+		case ok:
+			t.answered(s, st, key, answer)
+		case t.w.Now.After(st.StartBy) || t.r.AbortedBy != "" || t.r.PausedBy != "":
+			// It may still be lying there unseen. If the host has it, this
+			// does nothing, and its answer is waited for.
+			t.next.Withdraw = append(t.next.Withdraw, key)
+			t.silent(s, st, key)
+		default:
+			t.silent(s, st, key)
+		}
+	}
+}
+
+// silent gives up on a host that has an order and has not answered for very
+// long. An order that it can't have seen is no reason to: it expires.
+func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
+	handed, ok := t.w.Handed[key]
+	if !ok || !t.w.Now.After(handed.Add(s.Timeout)) {
+		return
+	}
+	if t.r.Made.Silent.IsZero() {
+		t.r.Made.Silent = t.w.Now
+		return
+	}
+	if t.w.Now.Before(t.r.Made.Silent.Add(giveUpAfter)) {
+		return
+	}
+	st.Stage, st.Ended = plan.Failed, t.w.Now
+	t.r.Progress[s.ID] = st
+	why := fmt.Sprintf("%s was handed to %s at %s and has not been answered since: what became of it is unknown. Look at the server's console; if it is up, see that the agent runs and reaches us; then start a new run, which looks at the server before it touches it",
+		s.Action, t.r.Name, handed.UTC().Format(time.RFC3339))
+	t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: why})
+	t.say(engineName, history.StepEnded, s.ID, why)
+}
+
+// answered takes in one answer.
+func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.Result) {
+	who := "agent/" + t.r.Name
+	t.r.Made.Silent = time.Time{}
+	st.Ended = t.w.Now
+	if a.Outcome == action.Expired {
+		// Nothing was done; the attempt does not count.
+		st.Stage = plan.Todo
+		st.Expired++
+		t.r.Progress[s.ID] = st
+		t.say(engineName, history.StepEnded, s.ID, fmt.Sprintf("%s was not begun in time and is taken back", s.Action))
+		return
+	}
+	t.r.Made.LastOrder, t.r.Made.LastEnded, t.r.Made.LastSeen = key, t.w.Now, a.Observation != nil
+	for _, c := range a.Changes {
+		t.r.Result.Changes = append(t.r.Result.Changes, c)
+		t.say(who, history.PackageSet, s.ID, changeWords(c))
+	}
+	if a.Outcome == action.Done {
+		st.Stage = plan.Done
+		t.next.Samples = append(t.next.Samples, Sample{Kind: s.Action, Sample: fleet.Sample{Units: max(1, len(s.Packages)), Took: a.Took()}})
+		t.say(who, history.StepEnded, s.ID, fmt.Sprintf("%s done in %s", s.Action, plan.Round(a.Took())))
+	} else {
+		t.failedAttempt(s, &st, a)
+	}
+	t.r.Progress[s.ID] = st
+	t.learn(s, a)
+}
+
+func (t *ticker) failedAttempt(s plan.Step, st *plan.StepState, a action.Result) {
+	t.say("agent/"+t.r.Name, history.StepEnded, s.ID, fmt.Sprintf("%s %s: %s", s.Action, a.Outcome, reasonOf(a)))
+	if st.Attempt-st.Expired < s.Attempts && a.Outcome != action.Refused {
+		st.Stage = plan.Todo
+		st.RetryAt = t.w.Now.Add(retryAfter << (st.Attempt - st.Expired - 1))
+		return
+	}
+	st.Stage = plan.Failed
+}
+
+// learn keeps what the recipe needs to know of an answer.
+func (t *ticker) learn(s plan.Step, a action.Result) {
+	m := &t.r.Made
+	switch s.Action {
+	case action.Refresh:
+		if a.Outcome == action.Done {
+			m.RefreshedFor = t.occasion().Start
+		}
+	case action.Install:
+		t.learnInstall(s, a)
+	case action.Repair:
+		m.Repairs++
+		t.blame(a)
+	case action.Restore:
+		m.Restores++
+		t.blame(a)
+	case action.Reboot:
+		if a.Outcome == action.Done {
+			t.r.Result.Reboots++
+			t.say("agent/"+t.r.Name, history.Rebooted, s.ID, "the server is back after a reboot")
+		}
+	case action.Observe, action.Download:
+	}
+	if st := t.r.Progress[s.ID]; st.Stage == plan.Failed && givesUp(s.Action) {
+		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: fmt.Sprintf("%s: %s", s.Action, reasonOf(a))})
+	}
+}
+
+// givesUp reports whether a run ends when an action has failed for good; the
+// recipe has an answer to the failures of the others.
+func givesUp(k action.Kind) bool {
+	return k == action.Refresh || k == action.Download || k == action.Reboot
+}
+
+func (t *ticker) learnInstall(s plan.Step, a action.Result) {
+	m := &t.r.Made
+	m.Repairs = 0
+	if a.DryRun {
+		t.pretended(s)
+	}
+	t.blame(a)
+	changed := map[string]bool{}
+	for _, c := range a.Changes {
+		changed[c.Name] = true
+	}
+	for _, p := range s.Packages {
+		if a.Outcome == action.Done || changed[p.Name] && m.Failed[p.Name] == "" {
+			m.Settled[p.Name] = p.Version
+		}
+	}
+	if a.Outcome == action.Done || len(a.Changes) > 0 || len(a.Failures) > 0 && a.Failures[0].Name != "" {
+		m.Idle = 0
+		return
+	}
+	// Nothing moved and nobody is to blame: once more perhaps, not for ever.
+	m.Idle++
+	if m.Idle > 1 || a.Outcome == action.Refused {
+		for _, p := range s.Packages {
+			t.fail(p.Name, reasonOf(a))
+		}
+	}
+}
+
+// pretended notes what a dry run would have installed.
+func (t *ticker) pretended(s plan.Step) {
+	t.r.Made.DryRun = true
+	from := map[string]string{}
+	if obs := t.w.Target.Observed; obs != nil {
+		for _, p := range obs.Pending {
+			from[p.Name] = p.From
+		}
+	}
+	for _, p := range s.Packages {
+		t.r.Result.Would = append(t.r.Result.Would, action.Change{Name: p.Name, From: from[p.Name], To: p.Version})
+	}
+}
+
+// blame records the packages that an answer names as failed.
+func (t *ticker) blame(a action.Result) {
+	for _, f := range a.Failures {
+		if f.Name != "" {
+			t.fail(f.Name, f.Reason)
+		}
+	}
+}
+
+func (t *ticker) fail(name, reason string) {
+	if t.r.Made.Failed[name] != "" {
+		return
+	}
+	t.r.Made.Failed[name] = reason
+	for _, c := range t.r.Result.Changes {
+		if c.Name == name && t.r.Made.Before[name] == "" {
+			t.r.Made.Before[name] = c.From
+		}
+	}
+	t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Name: name, Reason: reason})
+	t.say("agent/"+t.r.Name, history.PackageFailed, "", fmt.Sprintf("%s: %s", name, reason))
+}
+
+func reasonOf(a action.Result) string {
+	if a.Reason != "" {
+		return a.Reason
+	}
+	var parts []string
+	for _, f := range a.Failures {
+		parts = append(parts, strings.TrimPrefix(f.Name+": "+f.Reason, ": "))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
+
+func changeWords(c action.Change) string {
+	switch {
+	case c.From == "":
+		return fmt.Sprintf("%s %s newly installed", c.Name, c.To)
+	case c.To == "":
+		return fmt.Sprintf("%s %s removed", c.Name, c.From)
+	}
+	return fmt.Sprintf("%s %s → %s", c.Name, c.From, c.To)
+}
