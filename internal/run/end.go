@@ -41,7 +41,7 @@ func (t *ticker) advice() string {
 	if obs == nil || len(obs.HalfConfigured) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s stay half configured: on the server, look at the output of \"dpkg --configure -a\", mend the cause and run it again", strings.Join(obs.HalfConfigured, ", "))
+	return fmt.Sprintf("; left half configured: %s. On the server, look at the output of \"dpkg --configure -a\", mend the cause and run it again", strings.Join(obs.HalfConfigured, ", "))
 }
 
 // windowOver ends a run whose window never opens again. If its last step was

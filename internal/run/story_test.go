@@ -303,6 +303,13 @@ func TestStories(t *testing.T) {
 			s.play(week)
 			return s
 		},
+		"stays-half-configured": func(t *testing.T) *story {
+			s := newStory(t, policy, 2*time.Hour, pending("curl")...)
+			s.target.Observed.HalfConfigured = []string{"bash"}
+			s.host.fails["bash"], s.host.stuck["bash"] = "post-installation script returned error exit status 1", true
+			s.play(week)
+			return s
+		},
 		"window-too-short": func(t *testing.T) *story {
 			p := policy
 			p.Batch, p.Expect = 1, expect
