@@ -36,7 +36,7 @@ const weeksPerSeed = 5
 const everydayWeeks = 100
 
 // seedsThatFailed once found a fault, and stay.
-var seedsThatFailed = []uint64{}
+var seedsThatFailed = []uint64{1105, 1247}
 
 func TestWeeks(t *testing.T) {
 	weeks := everydayWeeks
@@ -333,14 +333,19 @@ func (w *world) person(h *host) {
 
 func (w *world) updateNow(h *host) {
 	length := w.dice.between(5*time.Minute, 2*time.Hour).Truncate(time.Second)
-	n := now{span: window.Span{Start: time.Now().Truncate(time.Second)}, freeze: w.dice.chance(0.5)}
-	n.span.End = n.span.Start.Add(length)
-	_, err := w.desk.StartRun(w.cloud.ctx, operator, desk.RunSpec{
+	n := now{freeze: w.dice.chance(0.5)}
+	// The database may go down under the request, which is then made again:
+	// without a key nobody could tell whether the first one was heard.
+	caller := operator
+	caller.Key = w.cloud.newID()
+	r, err := w.desk.StartRun(w.cloud.ctx, caller, desk.RunSpec{
 		Server: h.id, Duration: length, Reason: "urgent", OverrideFreeze: n.freeze, Policy: w.policy(),
 	})
-	if err == nil {
+	switch {
+	case err == nil:
+		n.span, _ = r.Window.Next(r.Created.Add(-length))
 		h.nows = append(h.nows, n)
-	} else if !fault.Is(err, fault.KindConflict) {
+	case !fault.Is(err, fault.KindConflict):
 		w.t.Error(err)
 	}
 }
