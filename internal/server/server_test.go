@@ -154,6 +154,15 @@ func TestPlainSpeechIsForThisMachineAlone(t *testing.T) {
 	}
 }
 
+// Who is asked to stop at once has nothing to complain of.
+func TestStopRightAfterTheStart(t *testing.T) {
+	dir := t.TempDir()
+	for range 10 {
+		_, stop := start(t, dir)
+		stop()
+	}
+}
+
 // A request that is held must not hold up the end of the server.
 func TestStopEndsHeldRequests(t *testing.T) {
 	s, stop := start(t, t.TempDir())
