@@ -126,7 +126,8 @@ func (dialect) Verdict(err error) sqlstore.Verdict {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch {
 		case refused.Code == "40001", refused.Code == "40P01", // serialization failure, deadlock
-			refused.Code == "23505", refused.Code == "23503": // looked at before, so somebody was faster
+			refused.Code == "23505", refused.Code == "23503", // looked at before, so somebody was faster
+			refused.Code == "42710", refused.Code == "42P07": // IF NOT EXISTS looks, too, before it makes
 			return sqlstore.Raced
 		case strings.HasPrefix(refused.Code, "08"), // connection
 			strings.HasPrefix(refused.Code, "53"), // no resources left
