@@ -4,6 +4,7 @@ package action
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -26,12 +27,7 @@ var Kinds = []Kind{Observe, Refresh, Download, Install, Repair, Restore, Reboot}
 
 // Valid reports whether k is one of Kinds.
 func (k Kind) Valid() bool {
-	for _, known := range Kinds {
-		if k == known {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(Kinds, k)
 }
 
 // Disrupts reports whether doing k can interrupt what the target serves.

@@ -83,8 +83,7 @@ func (in ScheduleInput) rrule() (string, error) {
 
 // blameWeekly gives the window's fields the names that they have here.
 func blameWeekly(err error) error {
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
 		field := map[string]string{"at": "weekly.time", "zone": "weekly.zone", "day": "weekly.dayOfTheWeek"}[f.Field]
 		return fault.Invalid(field, "%s", f.Reason)
 	}

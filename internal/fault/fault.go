@@ -79,8 +79,7 @@ func Unavailable(op string, cause error) *Error {
 // Internal says that we are at fault. It keeps the kind of a cause that is
 // already a fault, so that wrapping never hides what the caller can do.
 func Internal(op string, cause error) *Error {
-	var f *Error
-	if errors.As(cause, &f) {
+	if f, ok := errors.AsType[*Error](cause); ok {
 		return &Error{Kind: f.Kind, Op: op, Field: f.Field, Cause: cause}
 	}
 	return &Error{Kind: KindInternal, Op: op, Cause: cause}
@@ -92,8 +91,7 @@ func KindOf(err error) Kind {
 	if err == nil {
 		return ""
 	}
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f.Kind
 	}
 	return KindInternal

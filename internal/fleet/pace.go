@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"maps"
 	"time"
 
 	"upkeep/internal/action"
@@ -39,9 +40,7 @@ func (p Pace) With(kind action.Kind, units int, took time.Duration) Pace {
 		return p
 	}
 	next := make(Pace, len(p)+1)
-	for k, v := range p {
-		next[k] = v
-	}
+	maps.Copy(next, p)
 	samples := append(append([]Sample(nil), p[kind]...), Sample{Units: max(units, 1), Took: took})
 	if len(samples) > keepSamples {
 		samples = samples[len(samples)-keepSamples:]

@@ -40,12 +40,13 @@ func (l *Lab) makeLayer(root, initProgram string, n int, base Base) (string, err
 
 // setUp writes what makes a Debian root a server of this lab.
 func (s *Server) setUp(n int) error {
-	hosts := "127.0.0.1 localhost\n" + Gateway + " " + GatewayName + " " + RepoName + "\n"
+	var hosts strings.Builder
+	hosts.WriteString("127.0.0.1 localhost\n" + Gateway + " " + GatewayName + " " + RepoName + "\n")
 	for i := range n {
-		hosts += fmt.Sprintf("10.77.1.%d s%d\n", i+1, i+1)
+		fmt.Fprintf(&hosts, "10.77.1.%d s%d\n", i+1, i+1)
 	}
 	files := map[string]string{
-		"/etc/hosts":       hosts,
+		"/etc/hosts":       hosts.String(),
 		"/etc/resolv.conf": "", // the machine's name servers are out of reach
 		// Neither mirror nor list of the root: only our archives exist here.
 		"/etc/apt/sources.list":         s.lab.Repo.Main.source() + s.lab.Repo.Security.source(),

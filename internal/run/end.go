@@ -10,7 +10,7 @@ import (
 )
 
 // finish ends a run of which nothing is left to do.
-func (t *ticker) finish(why string) {
+func (t *ticker) finish() {
 	stuck := plan.Stuck(t.view())
 	if t.r.Made.DryRun {
 		stuck = nil
@@ -49,8 +49,8 @@ func (t *ticker) advice() string {
 func (t *ticker) windowOver() {
 	view := t.view()
 	view.Refreshed = !t.r.Made.RefreshedFor.IsZero()
-	if _, why, more := plan.Server(view, t.r.Plan.Generation+1); !more && t.observed() {
-		t.finish(why)
+	if _, _, more := plan.Server(view, t.r.Plan.Generation+1); !more && t.observed() {
+		t.finish()
 		return
 	}
 	for _, p := range plan.Wanted(view) {

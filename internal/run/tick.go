@@ -156,7 +156,7 @@ func (t *ticker) replan() bool {
 	generation := t.r.Plan.Generation + 1
 	root, why, ok := plan.Server(view, generation)
 	if !ok {
-		t.finish(why)
+		t.finish()
 		return false
 	}
 	child := plan.Plan{

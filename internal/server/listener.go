@@ -43,7 +43,7 @@ func (s *splitter) accept(secure, plain *half) {
 		c, err := s.Listener.Accept()
 		if err != nil {
 			var temporary interface{ Temporary() bool }
-			if errors.As(err, &temporary) && temporary.Temporary() { //nolint:staticcheck // too many open files: the next one may do
+			if errors.As(err, &temporary) && temporary.Temporary() {
 				time.Sleep(10 * time.Millisecond)
 				continue
 			}

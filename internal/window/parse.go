@@ -162,7 +162,7 @@ func (s *set) checkYear(name string, wall time.Time) error {
 
 // parseAdded reads an RDATE.
 func (s *set) parseAdded(p property) error {
-	for _, value := range strings.Split(p.value, ",") {
+	for value := range strings.SplitSeq(p.value, ",") {
 		wall, zone, err := p.stamp(value, s.zone)
 		if err != nil {
 			return err
@@ -180,7 +180,7 @@ func (s *set) parseAdded(p property) error {
 
 // parseExcluded reads an EXDATE.
 func (s *set) parseExcluded(p property) error {
-	for _, value := range strings.Split(p.value, ",") {
+	for value := range strings.SplitSeq(p.value, ",") {
 		wall, zone, err := p.stamp(value, s.zone)
 		if err != nil {
 			return err

@@ -79,7 +79,7 @@ func (p part) field() string { return "rrule: " + p.key }
 // splitRule cuts an RRULE's value into its parts.
 func splitRule(value string) ([]part, error) {
 	var parts []part
-	for _, text := range strings.Split(value, ";") {
+	for text := range strings.SplitSeq(value, ";") {
 		key, value, _ := strings.Cut(text, "=")
 		if key == "" {
 			return nil, fault.Invalid("rrule: RRULE", "has an empty part; parts are KEY=VALUE, joined by a semicolon")
@@ -232,7 +232,7 @@ func (r *rule) parseDays(p part, list string) error {
 		}
 		nth = append(nth, libraryDays[day].Nth(n))
 	}
-	r.options.Byweekday = append(every, nth...)
+	r.options.Byweekday = slices.Concat(every, nth)
 	return nil
 }
 

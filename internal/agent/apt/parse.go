@@ -299,7 +299,7 @@ func parseKernelBuild(description string) string {
 	if !ok {
 		return ""
 	}
-	for _, word := range strings.Fields(rest) {
+	for word := range strings.FieldsSeq(rest) {
 		if word[0] >= '0' && word[0] <= '9' && validVersion(word) {
 			return word
 		}
