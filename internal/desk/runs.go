@@ -14,10 +14,6 @@ import (
 	"upkeep/internal/window"
 )
 
-// The work rows that the desk wakes; the engine knows them by the same names.
-func runKey(id string) string      { return "run/" + id }
-func scheduleKey(id string) string { return "schedule/" + id }
-
 // RunSpec is what a caller says of a run.
 type RunSpec struct {
 	Project        string

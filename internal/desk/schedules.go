@@ -100,7 +100,7 @@ func (d *Desk) writeSchedule(tx store.Tx, c Caller, s fleet.Schedule, made bool)
 			return kept, err
 		}
 	}
-	return kept, tx.Wake(scheduleKey(s.ID), now)
+	return kept, tx.Wake(store.ScheduleKey(s.ID), now)
 }
 
 // Schedule finds one by its id.
@@ -299,5 +299,5 @@ func putRun(tx store.Tx, r run.Run, facts []history.Fact) error {
 	if err := tx.AddFacts(facts); err != nil {
 		return err
 	}
-	return tx.Wake(runKey(r.ID), time.Now())
+	return tx.Wake(store.RunKey(r.ID), time.Now())
 }

@@ -137,7 +137,7 @@ func (d *Desk) DeleteServer(ctx context.Context, c Caller, project, idOrName str
 			if r.State == run.Working {
 				return "", fault.Conflict("server %s is being worked on by run %s: abort it and wait for its end", t.Name, r.ID)
 			}
-			if err := tx.Wake(runKey(r.ID), time.Now()); err != nil {
+			if err := tx.Wake(store.RunKey(r.ID), time.Now()); err != nil {
 				return "", err
 			}
 		}

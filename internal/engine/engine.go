@@ -21,18 +21,8 @@ import (
 	"upkeep/internal/store"
 )
 
-// The kinds of work, as prefixes of their keys.
-const (
-	runKey      = "run/"
-	scheduleKey = "schedule/"
-	houseKey    = "house/keeping"
-)
-
-// RunKey is the work row that moves a run.
-func RunKey(id string) string { return runKey + id }
-
-// ScheduleKey is the work row that opens a schedule's runs.
-func ScheduleKey(id string) string { return scheduleKey + id }
+// houseKey is the work row of house-keeping.
+const houseKey = "house/keeping"
 
 // Config is what an engine needs.
 type Config struct {
@@ -164,10 +154,10 @@ func (e *Engine) giveBack(ctx context.Context, l store.Lease, after time.Duratio
 
 func (e *Engine) tick(ctx context.Context, l store.Lease) error {
 	switch {
-	case strings.HasPrefix(l.Key, runKey):
-		return e.tickRun(ctx, l, strings.TrimPrefix(l.Key, runKey))
-	case strings.HasPrefix(l.Key, scheduleKey):
-		return e.tickSchedule(ctx, l, strings.TrimPrefix(l.Key, scheduleKey))
+	case strings.HasPrefix(l.Key, store.RunWork):
+		return e.tickRun(ctx, l, strings.TrimPrefix(l.Key, store.RunWork))
+	case strings.HasPrefix(l.Key, store.ScheduleWork):
+		return e.tickSchedule(ctx, l, strings.TrimPrefix(l.Key, store.ScheduleWork))
 	case l.Key == houseKey:
 		return e.keepHouse(ctx, l)
 	}
@@ -259,7 +249,7 @@ func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
 			return err
 		}
 		if expired {
-			if err := tx.Wake(RunKey(r.ID), w.Now); err != nil {
+			if err := tx.Wake(store.RunKey(r.ID), w.Now); err != nil {
 				return err
 			}
 		}
@@ -309,7 +299,7 @@ func (e *Engine) tickSchedule(ctx context.Context, l store.Lease, id string) err
 				return err
 			}
 			due.Facts = append(due.Facts, facts...)
-			if err := tx.Wake(RunKey(r.ID), now); err != nil {
+			if err := tx.Wake(store.RunKey(r.ID), now); err != nil {
 				return err
 			}
 			opened = true

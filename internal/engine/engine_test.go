@@ -120,7 +120,7 @@ func answer(tx store.Tx, t fleet.Target, o store.Order) error {
 	if _, err := tx.Answer(o.Key(), r, time.Now()); err != nil {
 		return err
 	}
-	return tx.Wake(engine.RunKey(o.Run), time.Now())
+	return tx.Wake(store.RunKey(o.Run), time.Now())
 }
 
 func (b *bench) run(id string) (r run.Run) {
@@ -149,7 +149,7 @@ func (b *bench) open(t fleet.Target) string {
 		if err := tx.AddFacts(facts); err != nil {
 			return err
 		}
-		return tx.Wake(engine.RunKey(r.ID), time.Now())
+		return tx.Wake(store.RunKey(r.ID), time.Now())
 	})
 	b.engine.Nudge()
 	return r.ID
@@ -214,7 +214,7 @@ func TestScheduleOpensItsRunOnTimeAndTellsOfMissedOnes(t *testing.T) {
 			if _, err := tx.PutSchedule(s); err != nil {
 				return err
 			}
-			return tx.Wake(engine.ScheduleKey(s.ID), time.Now())
+			return tx.Wake(store.ScheduleKey(s.ID), time.Now())
 		})
 		b.engine.Nudge()
 		later(time.Until(at) - time.Millisecond)

@@ -106,7 +106,7 @@ func replace(tx store.Tx, target fleet.Target, now time.Time) (fleet.Target, err
 			Reason: "the server was enrolled anew while this was under way; what became of it is not known",
 		}, now)
 		if err == nil {
-			err = tx.Wake(runKey(o.Run), now)
+			err = tx.Wake(store.RunKey(o.Run), now)
 		}
 		if err != nil {
 			return target, err
@@ -241,5 +241,3 @@ func succeed(agent store.Agent, peer identity.AgentPeer) (store.Agent, error) {
 }
 
 func agentName(t fleet.Target) string { return "agent/" + t.Name }
-
-func runKey(run string) string { return "run/" + run }

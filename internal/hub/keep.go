@@ -123,7 +123,7 @@ func (k *keeper) observe(o *action.Observation, rank int64) error {
 
 func (k *keeper) wake(id string) error {
 	k.woken = true
-	return k.tx.Wake(runKey(id), k.now)
+	return k.tx.Wake(store.RunKey(id), k.now)
 }
 
 // wantsLook reports whether the agent is to look at its host now: nobody knows

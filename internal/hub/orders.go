@@ -110,7 +110,7 @@ func give(tx store.Tx, open []store.Order, deeds []deed, now time.Time) (orders 
 			err = tx.MarkHanded(o.Key(), now)
 		case expire:
 			if _, err = tx.ExpireOrder(o.Key(), now); err == nil {
-				err = tx.Wake(runKey(o.Run), now)
+				err = tx.Wake(store.RunKey(o.Run), now)
 			}
 		case forlorn:
 			_, err = tx.Answer(o.Key(), action.Result{
@@ -118,7 +118,7 @@ func give(tx store.Tx, open []store.Order, deeds []deed, now time.Time) (orders 
 				Reason: "the agent has seen a newer order, and never this one",
 			}, now)
 			if err == nil {
-				err = tx.Wake(runKey(o.Run), now)
+				err = tx.Wake(store.RunKey(o.Run), now)
 			}
 		}
 		if err != nil {

@@ -81,6 +81,19 @@ type Tx interface {
 	Requests
 }
 
+// The keys of work rows: what kind of thing it is, and its id. Who changes a
+// thing wakes its row; the engine moves it.
+const (
+	RunWork      = "run/"
+	ScheduleWork = "schedule/"
+)
+
+// RunKey is the work row that moves a run.
+func RunKey(id string) string { return RunWork + id }
+
+// ScheduleKey is the work row that opens a schedule's runs.
+func ScheduleKey(id string) string { return ScheduleWork + id }
+
 // Work is the writing half of the queue.
 type Work interface {
 	// Wake makes key due at the given time or earlier. A key that is leased is
