@@ -109,7 +109,7 @@ func (a *app) root(extra []*cobra.Command) *cobra.Command {
 the window closes and goes on in the next one.
 
 Start with "upkeep get servers" and "upkeep enrol NAME".`,
-		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
+		Version: a.version, SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
