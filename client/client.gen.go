@@ -291,6 +291,9 @@ type Observed struct {
 	// BootID Changes with every boot.
 	BootID string `json:"bootId"`
 
+	// Commands The names of the commands that the server's owner allows policies to use.
+	Commands []string `json:"commands"`
+
 	// HalfConfigured Packages that an installation left half done.
 	HalfConfigured []string `json:"halfConfigured"`
 
@@ -397,6 +400,9 @@ type PendingUpdate struct {
 	//
 	// Example: Debian-Security:12/stable-security
 	Origin string `json:"origin,omitempty,omitzero"`
+
+	// Released When the archive published this version; missing if unknown.
+	Released time.Time `json:"released,omitempty,omitzero"`
 
 	// Security Whether it comes from a security archive.
 	Security bool `json:"security"`
@@ -2016,4 +2022,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 198614acd3feeda3ed44cc5615173a5b5f7fdc0377e46ce08e3ccc6071a9dd6f.
+// From the document with the SHA-256 02b5cccf3225b3be86bae5e9616eedc0acd602471d02852d26fbf6ce29102055.

@@ -20,10 +20,13 @@ const (
 	Repair   Kind = "repair"   // finish what an interrupted installation left half done
 	Restore  Kind = "restore"  // bring the named packages back to the named, older versions
 	Reboot   Kind = "reboot"   // restart the host
+	Backup   Kind = "backup"   // run the named command that makes a copy to come back to
+	Command  Kind = "command"  // run the named command, which may interrupt what the host serves
+	Check    Kind = "check"    // run the named command that says whether the host is well; changes nothing
 )
 
-// Kinds lists every kind, in the order in which an update uses them.
-var Kinds = []Kind{Observe, Refresh, Download, Install, Repair, Restore, Reboot}
+// Kinds lists every kind.
+var Kinds = []Kind{Observe, Refresh, Download, Install, Repair, Restore, Reboot, Backup, Command, Check}
 
 // Valid reports whether k is one of Kinds.
 func (k Kind) Valid() bool {
@@ -31,8 +34,13 @@ func (k Kind) Valid() bool {
 }
 
 // Disrupts reports whether doing k can interrupt what the target serves.
-// Installing does: it restarts services.
-func (k Kind) Disrupts() bool { return k == Install || k == Repair || k == Restore || k == Reboot }
+// Installing does: it restarts services. Of a command nobody knows.
+func (k Kind) Disrupts() bool {
+	return k == Install || k == Repair || k == Restore || k == Reboot || k == Command
+}
+
+// Names reports whether k runs a command that the host's owner has a name for.
+func (k Kind) Names() bool { return k == Backup || k == Command || k == Check }
 
 // Package is a package and the version it is to have.
 type Package struct {
@@ -54,6 +62,8 @@ type Order struct {
 	Kind       Kind
 	Packages   []Package     // for Download, Install and Restore
 	BootID     string        // for Reboot: only while the host still runs this boot
+	Command    string        // for Backup, Command and Check: a name in the host's own list, never a command line
+	DryRun     bool          // say what would be changed, and change nothing
 	Timeout    time.Duration // the hand gives up after this long
 }
 
@@ -130,6 +140,7 @@ type Observation struct {
 	RebootRequired bool
 	RebootPackages []string // which packages want the reboot
 	ListsAge       time.Duration
+	Commands       []string // the names of the commands that the host's owner allows
 }
 
 // Pending is one update that could be installed.
@@ -140,4 +151,8 @@ type Pending struct {
 	Security bool   // it comes from a security archive
 	Origin   string // such as "Debian-Security:12/stable-security"
 	Bytes    int64  // what is to be downloaded; 0 if unknown or already there
+
+	// Released is when the archive published this version; zero where the
+	// package manager does not know, as apt does not.
+	Released time.Time
 }

@@ -50,6 +50,7 @@ type Observed struct {
 	RebootRequired  bool            `json:"rebootRequired" doc:"Whether it wants to be restarted."`
 	RebootPackages  []string        `json:"rebootPackages" doc:"The packages that want it."`
 	ListsAge        string          `json:"listsAge,omitempty" doc:"How old its package lists were, a duration." example:"3h"`
+	Commands        []string        `json:"commands" doc:"The names of the commands that the server's owner allows policies to use."`
 }
 
 // PendingUpdate is one update that could be installed.
@@ -60,6 +61,8 @@ type PendingUpdate struct {
 	Security bool   `json:"security" doc:"Whether it comes from a security archive."`
 	Origin   string `json:"origin,omitempty" doc:"The archive." example:"Debian-Security:12/stable-security"`
 	Bytes    int64  `json:"bytes,omitempty" doc:"How many bytes are to be fetched; missing if none or unknown." example:"1423360"`
+
+	Released time.Time `json:"released,omitzero" doc:"When the archive published this version; missing if unknown."`
 }
 
 // ServerList is a page of servers.
@@ -222,6 +225,7 @@ func observedOf(o action.Observation, at time.Time) *Observed {
 		PackageManager: o.Manager, BootID: o.BootID, PendingUpdates: len(o.Pending),
 		Held: texts(o.Held), HalfConfigured: texts(o.HalfConfigured),
 		RebootRequired: o.RebootRequired, RebootPackages: texts(o.RebootPackages), ListsAge: optional(o.ListsAge),
+		Commands: texts(o.Commands),
 	}
 	for _, p := range o.Pending {
 		if p.Security {

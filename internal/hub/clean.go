@@ -56,6 +56,7 @@ func tooLong(o *wire.Observation) error {
 	}{
 		{"pending", len(o.Pending)}, {"held", len(o.Held)},
 		{"halfConfigured", len(o.HalfConfigured)}, {"rebootPackages", len(o.RebootPackages)},
+		{"commands", len(o.Commands)},
 	} {
 		if l.n > maxPending {
 			return fault.Invalid("observation."+l.field, "at most %d, not %d", maxPending, l.n)
@@ -73,7 +74,7 @@ func resultOf(a wire.Answer) action.Result {
 	}
 	r := action.Result{
 		Outcome: action.Outcome(a.Outcome), Started: sane(a.Started), Finished: sane(a.Finished),
-		Reason: clip(a.Reason, maxReason), Output: clipFront(a.Output, maxOutput),
+		Reason: clip(a.Reason, maxReason), DryRun: a.DryRun, Output: clipFront(a.Output, maxOutput),
 		Observation: observationOf(a.Observation),
 	}
 	for _, c := range a.Changes[:min(len(a.Changes), maxChanges)] {
@@ -103,9 +104,10 @@ func observationOf(w *wire.Observation) *action.Observation {
 	}
 	o.After = clip(o.After, maxKey)
 	o.Held, o.HalfConfigured, o.RebootPackages = clipAll(o.Held), clipAll(o.HalfConfigured), clipAll(o.RebootPackages)
+	o.Commands = clipAll(o.Commands)
 	for i, p := range o.Pending {
 		p.Name, p.From, p.To, p.Origin = clip(p.Name, maxName), clip(p.From, maxName), clip(p.To, maxName), clip(p.Origin, maxName)
-		p.Bytes = max(p.Bytes, 0)
+		p.Bytes, p.Released = max(p.Bytes, 0), sane(p.Released)
 		o.Pending[i] = p
 	}
 	o.ListsAge = max(o.ListsAge, 0)

@@ -147,7 +147,7 @@ func (b *serverPlan) add(kind action.Kind, units int, packages []action.Package,
 	case action.Reboot:
 		s.Attempts = 1
 		s.Needs = []string{FactObserved}
-	case action.Observe, action.Refresh, action.Download:
+	case action.Observe, action.Refresh, action.Download, action.Backup, action.Command, action.Check:
 	}
 	b.nodes = append(b.nodes, Node{ID: id + "-node", Shape: Leaf, Step: s})
 }

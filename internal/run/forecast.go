@@ -129,7 +129,7 @@ func (p *pretend) do(o action.Order, span window.Span) action.Result {
 		obs.HalfConfigured = nil
 	case action.Reboot:
 		obs.RebootRequired, obs.RebootPackages = false, nil
-	case action.Observe, action.Refresh, action.Download:
+	case action.Observe, action.Refresh, action.Download, action.Backup, action.Command, action.Check:
 	}
 	p.target.Observed = &obs
 	return res

@@ -125,7 +125,7 @@ func (t *ticker) learn(s plan.Step, a action.Result) {
 			t.r.Result.Reboots++
 			t.say("agent/"+t.r.Name, history.Rebooted, s.ID, "the server is back after a reboot")
 		}
-	case action.Observe, action.Download:
+	case action.Observe, action.Download, action.Backup, action.Command, action.Check:
 	}
 	if st := t.r.Progress[s.ID]; st.Stage == plan.Failed && givesUp(s.Action) {
 		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: fmt.Sprintf("%s: %s", s.Action, reasonOf(a))})

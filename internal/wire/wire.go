@@ -93,6 +93,8 @@ type Order struct {
 	Kind          string    `json:"kind"`
 	Packages      []Package `json:"packages,omitempty"`
 	BootID        string    `json:"bootId,omitempty"`
+	Command       string    `json:"command,omitempty"`
+	DryRun        bool      `json:"dryRun,omitempty"`
 	TimeoutMillis int64     `json:"timeoutMillis"`
 	// BeginMillis is how long after its receipt the order may begin; later it
 	// is not begun but answered as expired. It is an elapsed time, for the
@@ -150,16 +152,18 @@ type Observation struct {
 	RebootRequired bool      `json:"rebootRequired,omitempty"`
 	RebootPackages []string  `json:"rebootPackages,omitempty"`
 	ListsAgeMillis int64     `json:"listsAgeMillis"`
+	Commands       []string  `json:"commands,omitempty"`
 }
 
 // Pending is action.Pending.
 type Pending struct {
-	Name     string `json:"name"`
-	From     string `json:"from,omitempty"`
-	To       string `json:"to"`
-	Security bool   `json:"security,omitempty"`
-	Origin   string `json:"origin,omitempty"`
-	Bytes    int64  `json:"bytes,omitempty"`
+	Name     string    `json:"name"`
+	From     string    `json:"from,omitempty"`
+	To       string    `json:"to"`
+	Security bool      `json:"security,omitempty"`
+	Origin   string    `json:"origin,omitempty"`
+	Bytes    int64     `json:"bytes,omitempty"`
+	Released time.Time `json:"released,omitzero"`
 }
 
 // Problem is the body of every answer that is no success.
@@ -178,7 +182,7 @@ func duration(ms int64) time.Duration { return time.Duration(ms) * time.Millisec
 func FromOrder(o action.Order, begin time.Duration) Order {
 	w := Order{
 		Key: o.Key(), Run: o.Run, Step: o.Step, Attempt: o.Attempt, Generation: o.Generation,
-		Target: o.Target, Kind: string(o.Kind), BootID: o.BootID,
+		Target: o.Target, Kind: string(o.Kind), BootID: o.BootID, Command: o.Command, DryRun: o.DryRun,
 		TimeoutMillis: millis(o.Timeout), BeginMillis: millis(begin),
 	}
 	for _, p := range o.Packages {
@@ -191,7 +195,8 @@ func FromOrder(o action.Order, begin time.Duration) Order {
 func (w Order) Order() action.Order {
 	o := action.Order{
 		Run: w.Run, Step: w.Step, Attempt: w.Attempt, Generation: w.Generation,
-		Target: w.Target, Kind: action.Kind(w.Kind), BootID: w.BootID, Timeout: duration(w.TimeoutMillis),
+		Target: w.Target, Kind: action.Kind(w.Kind), BootID: w.BootID,
+		Command: w.Command, DryRun: w.DryRun, Timeout: duration(w.TimeoutMillis),
 	}
 	for _, p := range w.Packages {
 		o.Packages = append(o.Packages, action.Package(p))
@@ -240,7 +245,7 @@ func FromObservation(o *action.Observation) *Observation {
 	w := Observation{
 		After: o.After, BootID: o.BootID, Hostname: o.Hostname, System: o.System, Kernel: o.Kernel,
 		Arch: o.Arch, Manager: o.Manager, Held: o.Held, HalfConfigured: o.HalfConfigured,
-		RebootRequired: o.RebootRequired, RebootPackages: o.RebootPackages, ListsAgeMillis: millis(o.ListsAge),
+		RebootRequired: o.RebootRequired, RebootPackages: o.RebootPackages, ListsAgeMillis: millis(o.ListsAge), Commands: o.Commands,
 	}
 	for _, p := range o.Pending {
 		w.Pending = append(w.Pending, Pending(p))
@@ -256,7 +261,7 @@ func (w *Observation) Observation() *action.Observation {
 	o := action.Observation{
 		After: w.After, BootID: w.BootID, Hostname: w.Hostname, System: w.System, Kernel: w.Kernel,
 		Arch: w.Arch, Manager: w.Manager, Held: w.Held, HalfConfigured: w.HalfConfigured,
-		RebootRequired: w.RebootRequired, RebootPackages: w.RebootPackages, ListsAge: duration(w.ListsAgeMillis),
+		RebootRequired: w.RebootRequired, RebootPackages: w.RebootPackages, ListsAge: duration(w.ListsAgeMillis), Commands: w.Commands,
 	}
 	for _, p := range w.Pending {
 		o.Pending = append(o.Pending, action.Pending(p))

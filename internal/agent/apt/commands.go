@@ -69,7 +69,7 @@ func (h *Hands) command(o action.Order, m memo) []string {
 		// The second half runs whatever the first has said: it mends what dpkg alone can't.
 		const both = `dpkg --force-confdef --force-confold --configure -a; exec "$@"`
 		return append([]string{"/bin/sh", "-c", both, "upkeep-repair"}, install(lock, "-f")...)
-	case action.Download, action.Install, action.Restore:
+	case action.Download, action.Install, action.Restore, action.Backup, action.Command, action.Check:
 	}
 	if len(m.Todo) == 0 {
 		return nil
@@ -203,7 +203,7 @@ func (h *Hands) heldAlong(ctx context.Context, o action.Order, m memo) error {
 func (h *Hands) waitForLocks(ctx context.Context, k action.Kind) error {
 	var files []string
 	switch k {
-	case action.Observe, action.Reboot:
+	case action.Observe, action.Reboot, action.Backup, action.Command, action.Check:
 		return nil
 	case action.Refresh:
 		files = []string{"/var/lib/apt/lists/lock"}

@@ -56,7 +56,7 @@ func (h *Hands) finish(ctx context.Context, o action.Order, m memo, exit process
 		h.touch()
 	case action.Download:
 		h.sizes = nil // what was fetched need not be any more
-	case action.Observe, action.Install, action.Repair, action.Restore, action.Reboot:
+	case action.Observe, action.Install, action.Repair, action.Restore, action.Reboot, action.Backup, action.Command, action.Check:
 	}
 	return r, nil
 }
@@ -86,7 +86,7 @@ func (h *Hands) missing(ctx context.Context, o action.Order, after map[string]ve
 				add(name, "it is left half configured in version %s", after[name].Version)
 			}
 		}
-	case action.Observe, action.Refresh, action.Download, action.Reboot:
+	case action.Observe, action.Refresh, action.Download, action.Reboot, action.Backup, action.Command, action.Check:
 	}
 	return all
 }
