@@ -42,4 +42,10 @@ const (
 	NoticeTold    Kind = "notice.told"
 	Missed        Kind = "occurrence.missed"
 	TokenSet      Kind = "token.changed"
+	ChannelSet    Kind = "channel.changed"
+
+	ImageReleased   Kind = "image.released"
+	ImageActivated  Kind = "image.activated"
+	ImageDeprecated Kind = "image.deprecated"
+	ImageWithdrawn  Kind = "image.withdrawn"
 )
