@@ -12,6 +12,7 @@ import (
 
 	"upkeep/internal/agent"
 	"upkeep/internal/agent/apt"
+	"upkeep/internal/agent/host"
 	"upkeep/internal/fault"
 )
 
@@ -60,6 +61,10 @@ What its owner does not allow in ` + agent.DefaultAllowFile + `, it refuses.`,
 	return cmd
 }
 
+// managers are the package managers that an agent knows, in the order in which
+// it looks for them.
+var managers = []host.Make{apt.New}
+
 // retryEnrol is the pause between attempts while the control plane is down.
 const retryEnrol = 2 * time.Second
 
@@ -80,7 +85,7 @@ func (f agentFlags) run(ctx context.Context, version string, log *slog.Logger) e
 		return err
 	}
 	defer door.Close()
-	hands, err := apt.New(apt.Config{Dir: f.data, RebootCommand: allow.RebootCommand, DryRun: allow.DryRun, Holds: allow.Holds, Log: log})
+	hands, err := host.New(host.Config{Dir: f.data, RebootCommand: allow.RebootCommand, DryRun: allow.DryRun, Holds: allow.Holds, Log: log}, managers...)
 	if err != nil {
 		return err
 	}

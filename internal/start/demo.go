@@ -16,7 +16,7 @@ import (
 
 	"upkeep/internal/action"
 	"upkeep/internal/agent"
-	"upkeep/internal/agent/apt"
+	"upkeep/internal/agent/host"
 	"upkeep/internal/desk"
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
@@ -78,8 +78,7 @@ func demo(ctx context.Context, out io.Writer, version, listen string) (err error
 // is open, and tells what happens.
 func demoAgent(ctx context.Context, out io.Writer, s *server.Server, dir, version string, log *slog.Logger) error {
 	d := s.Desk()
-	host := hostName()
-	t, _, err := d.PutServer(ctx, demoUser, desk.ServerSpec{Name: host, Labels: map[string]string{"demo": "this machine"}})
+	t, _, err := d.PutServer(ctx, demoUser, desk.ServerSpec{Name: hostName(), Labels: map[string]string{"demo": "this machine"}})
 	if err != nil {
 		return err
 	}
@@ -101,9 +100,9 @@ func demoAgent(ctx context.Context, out io.Writer, s *server.Server, dir, versio
 		return err
 	}
 	defer door.Close()
-	hands, err := apt.New(apt.Config{Dir: dir, DryRun: true, Log: log})
+	hands, err := host.New(host.Config{Dir: dir, DryRun: true, Log: log}, managers...)
 	if err != nil {
-		fmt.Fprintf(out, "This machine has no apt (%v), so the demo has nothing to look at; the portal is there all the same.\n", err)
+		fmt.Fprintf(out, "The demo can't look at this machine (%v), so there is nothing to see; the portal is there all the same.\n", err)
 		<-ctx.Done()
 		return nil
 	}

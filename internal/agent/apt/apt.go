@@ -1,210 +1,100 @@
-// Package apt is the agent's hands for Debian and its kin: apt-get and dpkg,
+// Package apt knows Debian's package manager and its kin's: apt-get and dpkg,
 // always by fixed argument lists, never asked a question, never left holding a
-// terminal.
+// terminal. Package host does the rest.
 //
-// What changes the host runs under package process, in a session of its own,
-// and survives the agent. What only looks is an ordinary child.
-//
-// Rules that all commands share: a changed configuration file stays as the
+// Rules that all its commands share: a changed configuration file stays as the
 // host's administrator left it (confold); an update removes no package; a
 // package that was installed as a dependency stays marked so; somebody else's
 // lock is waited for before anything is begun.
 package apt
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"upkeep/internal/action"
-	"upkeep/internal/agent"
+	"upkeep/internal/agent/host"
 	"upkeep/internal/agent/process"
 	"upkeep/internal/fault"
 )
 
-// Config is what apt's hands need to know.
-type Config struct {
-	Dir           string                 // where commands under way are kept; the agent's folder
-	RebootCommand []string               // nil: reboot
-	DryRun        bool                   // say what would be done, and do nothing; needs no root
-	Holds         func(name string) bool // packages that the host's owner holds; nil: none
-	Log           *slog.Logger           // nil: silent
+// Manager implements host.Manager.
+type Manager struct {
+	machine *host.Machine
+	native  string           // architecture
+	sizes   map[string]int64 // "name_version" → bytes to be downloaded, of the updates last seen
 }
 
-// Hands implement agent.Hands.
-type Hands struct {
-	cfg    Config
-	native string           // architecture
-	root   string           // what the host's files are in: empty but in tests
-	sizes  map[string]int64 // "name_version" → bytes to be downloaded, of the updates last seen
-}
-
-const (
-	maxOutput = 16 << 10 // bytes of output in a result
-	maxRead   = 8 << 20  // bytes read of a command that looks
-	parseTail = 1 << 20  // bytes of output in which failures are looked for
-)
-
-// New finds the host's apt. Errors: invalid for a host without apt-get and
-// dpkg, or a Config without Dir.
-func New(cfg Config) (*Hands, error) {
-	if cfg.Dir == "" {
-		return nil, fault.Invalid("dir", "the hands need a folder")
-	}
-	if len(cfg.RebootCommand) == 0 {
-		cfg.RebootCommand = []string{"reboot"}
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
+// New finds the machine's apt. Errors: not found if it has no apt-get and
+// dpkg, internal.
+func New(machine *host.Machine) (host.Manager, error) {
 	for _, tool := range []string{"apt-get", "dpkg", "dpkg-query"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fault.Invalid("host", "it has no %s: this agent maintains hosts with apt (Debian, Ubuntu) only", tool)
+			return nil, fault.NotFound("program", tool)
 		}
 	}
-	h := &Hands{cfg: cfg}
-	arch, err := h.run(context.Background(), "dpkg", "--print-architecture")
+	m := &Manager{machine: machine}
+	arch, err := m.run(context.Background(), "dpkg", "--print-architecture")
 	if err != nil {
 		return nil, fault.Internal("ask dpkg for the host's architecture", err)
 	}
-	h.native = strings.TrimSpace(arch)
-	return h, nil
+	m.native = strings.TrimSpace(arch)
+	return m, nil
 }
 
-// BootID implements agent.Hands.
-func (h *Hands) BootID() (string, error) {
-	text, err := os.ReadFile(h.root + "/proc/sys/kernel/random/boot_id")
+// Name implements host.Manager.
+func (m *Manager) Name() string { return "apt" }
+
+// Valid implements host.Manager.
+func (m *Manager) Valid(p action.Package) bool { return validName(p.Name) && validVersion(p.Version) }
+
+// Finish implements host.Manager.
+func (m *Manager) Finish(ctx context.Context, o action.Order, memo json.RawMessage, exit process.Exit, output string) (host.Report, error) {
+	then, err := readMemo(memo)
 	if err != nil {
-		return "", err
+		return host.Report{}, err
 	}
-	return strings.TrimSpace(string(text)), nil
-}
-
-// Forget implements agent.Hands.
-func (h *Hands) Forget(key string) error { return os.RemoveAll(h.dir(key)) }
-
-// dir is where the command of an order is kept.
-func (h *Hands) dir(key string) string { return filepath.Join(h.cfg.Dir, "orders", agent.Hash(key)) }
-
-// Begin implements agent.Hands.
-func (h *Hands) Begin(ctx context.Context, o action.Order, memo json.RawMessage) (action.Result, error) {
-	m, err := readMemo(memo)
-	if err != nil {
-		return action.Result{}, err
-	}
-	if h.cfg.DryRun {
-		return h.pretend(ctx, o, m)
-	}
-	argv := h.command(o, m)
-	if argv == nil {
-		return h.finish(ctx, o, m, process.Exit{Known: true}, nil)
-	}
-	p, err := process.Start(h.dir(o.Key()), environment(), argv)
-	if err != nil {
-		return action.Result{}, fmt.Errorf("start %s: %w", argv[0], err)
-	}
-	return h.follow(ctx, o, m, p)
-}
-
-// Adopt implements agent.Hands.
-func (h *Hands) Adopt(ctx context.Context, o action.Order, memo json.RawMessage) (action.Result, error) {
-	m, err := readMemo(memo)
-	if err != nil {
-		return action.Result{}, err
-	}
-	p, err := process.Open(h.dir(o.Key()))
-	if errors.Is(err, process.ErrNone) {
-		return h.finish(ctx, o, m, process.Exit{}, err)
-	}
-	if err != nil {
-		return action.Result{}, err
-	}
-	return h.follow(ctx, o, m, p)
-}
-
-// follow waits for a command's end.
-func (h *Hands) follow(ctx context.Context, o action.Order, m memo, p *process.Process) (action.Result, error) {
-	exit, err := p.Wait(ctx, o.Timeout)
-	if err != nil {
-		return action.Result{}, err
-	}
-	if o.Kind == action.Reboot && exit.Known && exit.Code == 0 {
-		return h.stay(ctx, o)
-	}
-	return h.finish(ctx, o, m, exit, nil)
-}
-
-// stay waits for the host to go down. To come back from it is a failure.
-func (h *Hands) stay(ctx context.Context, o action.Order) (action.Result, error) {
-	// Across the agent's own restarts the command's folder knows when it began.
-	left := o.Timeout
-	if info, err := os.Stat(h.dir(o.Key())); err == nil {
-		left = min(max(0, o.Timeout-time.Since(info.ModTime())), o.Timeout)
-	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return action.Result{}, ctx.Err()
-	case <-timer.C:
-		why := fmt.Sprintf("%q was run, and %s later the host still runs the same boot", strings.Join(h.cfg.RebootCommand, " "), o.Timeout)
-		return action.Result{Outcome: action.Failed, Reason: why, Failures: []action.Failure{{Reason: why}}}, nil
-	}
-}
-
-// run is the output of a command that only looks. What it says on stderr is in
-// the error, and also in the output where that is read.
-func (h *Hands) run(ctx context.Context, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env, cmd.Dir = environment(), "/"
-	cmd.WaitDelay = 5 * time.Second
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &limited{&out, maxRead}, &limited{&errs, maxOutput}
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return out.String(), ctx.Err()
+	var r host.Report
+	if changesPackages(o.Kind) {
+		after, err := m.versions(ctx)
+		if err != nil {
+			return host.Report{}, fmt.Errorf("dpkg does not tell what was changed: %w", err)
 		}
-		return out.String(), &commandError{name: name, said: errs.String(), cause: err}
+		r.Changes = changes(then.Before, after)
+		m.keepMarks(ctx, then, after)
+		r.Missing = m.missing(ctx, o, after)
 	}
-	return out.String(), nil
-}
-
-// commandError is a command that did not succeed.
-type commandError struct {
-	name  string
-	said  string // on stderr
-	cause error
-}
-
-func (e *commandError) Error() string {
-	if why := lastErrors(strings.Split(e.said, "\n")); why != "" {
-		return e.name + ": " + why
+	if exit.Known && exit.Code != 0 {
+		r.Failures = parseFailures(output, m.native)
 	}
-	return e.name + ": " + e.cause.Error()
-}
-
-func (e *commandError) Unwrap() error { return e.cause }
-
-// limited drops what is too much, so that a command can't fill our memory.
-type limited struct {
-	to   io.Writer
-	left int
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	n := min(len(p), l.left)
-	l.left -= n
-	if _, err := l.to.Write(p[:n]); err != nil {
-		return 0, err
+	if o.Kind == action.Download && exit.Known {
+		m.sizes = nil // what was fetched need not be any more
 	}
-	return len(p), nil
+	return r, ctx.Err()
+}
+
+// Pretend implements host.Manager.
+func (m *Manager) Pretend(ctx context.Context, o action.Order, memo json.RawMessage) (argv []string, output string, err error) {
+	then, err := readMemo(memo)
+	if err != nil || len(then.Todo) == 0 {
+		return nil, "", err
+	}
+	args := simulation(o, then)
+	output, err = m.run(ctx, "apt-get", args...)
+	return append([]string{"apt-get"}, args...), output, err
+}
+
+// run is the output of a command that only looks.
+func (m *Manager) run(ctx context.Context, name string, args ...string) (string, error) {
+	out, err := m.machine.Run(ctx, name, args...)
+	if said, ok := errors.AsType[*host.CommandError](err); ok {
+		if why := lastErrors(strings.Split(said.Said, "\n")); why != "" {
+			err = fmt.Errorf("%s: %s", name, why)
+		}
+	}
+	return out, err
 }

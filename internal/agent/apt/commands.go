@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"upkeep/internal/action"
@@ -35,54 +33,34 @@ func readMemo(text []byte) (memo, error) {
 	return m, nil
 }
 
-const (
-	lockPoll = time.Second
-	// raceWait is how long apt-get itself waits for a lock that was free when
-	// we looked. It is short, for the order may not begin late.
-	raceWait = 30 * time.Second
-)
+// raceWait is how long apt-get itself waits for a lock that was free when we
+// looked. It is short, for the order may not begin late.
+const raceWait = 30 * time.Second
 
-// environment is what every command gets, and no more.
-func environment() []string {
-	path := os.Getenv("PATH")
-	if path == "" {
-		path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// Command implements host.Manager.
+func (m *Manager) Command(o action.Order, memo json.RawMessage) ([]string, error) {
+	then, err := readMemo(memo)
+	if err != nil {
+		return nil, err
 	}
-	return []string{
-		"PATH=" + path, "HOME=/root", "LC_ALL=C", "LANGUAGE=C", "TERM=dumb",
-		"DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
-		"APT_LISTCHANGES_FRONTEND=none", "APT_LISTBUGS_FRONTEND=none", "NEEDRESTART_MODE=a",
-	}
-}
-
-// command is what an order runs; nil if nothing is to be run.
-func (h *Hands) command(o action.Order, m memo) []string {
 	lock := "DPkg::Lock::Timeout=" + strconv.Itoa(int(min(raceWait, o.Timeout).Seconds()))
-	switch o.Kind {
-	case action.Observe:
-		return nil
-	case action.Refresh:
-		return []string{"apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", "-o", lock}
-	case action.Reboot:
-		return h.cfg.RebootCommand
-	case action.Repair:
+	todo := arguments(then.Todo)
+	switch {
+	case o.Kind == action.Refresh:
+		return []string{"apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", "-o", lock}, nil
+	case o.Kind == action.Repair:
 		// The second half runs whatever the first has said: it mends what dpkg alone can't.
 		const both = `dpkg --force-confdef --force-confold --configure -a; exec "$@"`
-		return append([]string{"/bin/sh", "-c", both, "upkeep-repair"}, install(lock, "-f")...)
-	case action.Download, action.Install, action.Restore, action.Backup, action.Command, action.Check:
+		return append([]string{"/bin/sh", "-c", both, "upkeep-repair"}, install(lock, "-f")...), nil
+	case len(todo) == 0:
+	case o.Kind == action.Download:
+		return install(lock, append([]string{"--only-upgrade", "--download-only"}, todo...)...), nil
+	case o.Kind == action.Install:
+		return install(lock, append([]string{"--only-upgrade"}, todo...)...), nil
+	case o.Kind == action.Restore:
+		return install(lock, append([]string{"--allow-downgrades"}, todo...)...), nil
 	}
-	if len(m.Todo) == 0 {
-		return nil
-	}
-	switch o.Kind { //nolint:exhaustive // the others were above
-	case action.Download:
-		return install(lock, append([]string{"--only-upgrade", "--download-only"}, arguments(m.Todo)...)...)
-	case action.Install:
-		return install(lock, append([]string{"--only-upgrade"}, arguments(m.Todo)...)...)
-	case action.Restore:
-		return install(lock, append([]string{"--allow-downgrades"}, arguments(m.Todo)...)...)
-	}
-	return nil
+	return nil, nil
 }
 
 // install is an apt-get install that asks nothing and removes nothing.
@@ -114,33 +92,23 @@ func simulation(o action.Order, m memo) []string {
 	return append(args, arguments(m.Todo)...)
 }
 
-// Prepare implements agent.Hands.
-func (h *Hands) Prepare(ctx context.Context, o action.Order) (json.RawMessage, error) {
-	for _, p := range o.Packages {
-		if !validName(p.Name) || !validVersion(p.Version) {
-			return nil, agent.Refuse("%q in version %q is no package", p.Name, p.Version)
-		}
-	}
-	if !h.cfg.DryRun {
-		if err := h.waitForLocks(ctx, o.Kind); err != nil {
-			return nil, err
-		}
-	}
-	var m memo
+// Prepare implements host.Manager.
+func (m *Manager) Prepare(ctx context.Context, o action.Order) (json.RawMessage, error) {
+	var now memo
 	if changesPackages(o.Kind) || o.Kind == action.Download {
-		if err := h.remember(ctx, o, &m); err != nil {
+		if err := m.remember(ctx, o, &now); err != nil {
 			return nil, err
 		}
 	}
-	if (o.Kind == action.Install || o.Kind == action.Restore) && len(m.Todo) > 0 && h.cfg.Holds != nil {
-		if err := h.heldAlong(ctx, o, m); err != nil {
+	if (o.Kind == action.Install || o.Kind == action.Restore) && len(now.Todo) > 0 {
+		if err := m.heldAlong(ctx, o, now); err != nil {
 			return nil, err
 		}
 	}
 	if !changesPackages(o.Kind) {
-		m.Before, m.Auto = nil, nil // a Download changes none; its memo stays small
+		now.Before, now.Auto = nil, nil // a Download changes none; its memo stays small
 	}
-	return json.Marshal(m)
+	return json.Marshal(now)
 }
 
 func changesPackages(k action.Kind) bool {
@@ -148,20 +116,20 @@ func changesPackages(k action.Kind) bool {
 }
 
 // remember fills a memo.
-func (h *Hands) remember(ctx context.Context, o action.Order, m *memo) error {
+func (m *Manager) remember(ctx context.Context, o action.Order, now *memo) error {
 	var err error
-	if m.Before, err = h.versions(ctx); err != nil {
+	if now.Before, err = m.versions(ctx); err != nil {
 		return err
 	}
-	if m.Auto, err = h.auto(ctx); err != nil {
+	if now.Auto, err = m.auto(ctx); err != nil {
 		return err
 	}
 	for _, p := range o.Packages {
-		has, ok := m.Before[p.Name]
-		if ok && !has.Broken && h.satisfied(ctx, o.Kind, has.Version, p.Version) {
+		has, ok := now.Before[p.Name]
+		if ok && !has.Broken && m.satisfied(ctx, o.Kind, has.Version, p.Version) {
 			continue
 		}
-		m.Todo = append(m.Todo, p)
+		now.Todo = append(now.Todo, p)
 	}
 	return nil
 }
@@ -169,103 +137,100 @@ func (h *Hands) remember(ctx context.Context, o action.Order, m *memo) error {
 // satisfied reports whether a version is as good as the wanted one. Somebody
 // else may have installed a newer one since the order was planned; going back
 // is for Restore alone.
-func (h *Hands) satisfied(ctx context.Context, kind action.Kind, has, wanted string) bool {
+func (m *Manager) satisfied(ctx context.Context, kind action.Kind, has, wanted string) bool {
 	if has == wanted || kind == action.Restore {
 		return has == wanted
 	}
-	return h.newer(ctx, has, wanted)
+	return m.newer(ctx, has, wanted)
 }
 
 // newer reports whether version a is newer than b, by dpkg's own rules.
-func (h *Hands) newer(ctx context.Context, a, b string) bool {
-	_, err := h.run(ctx, "dpkg", "--compare-versions", a, "gt", b)
+func (m *Manager) newer(ctx context.Context, a, b string) bool {
+	_, err := m.run(ctx, "dpkg", "--compare-versions", a, "gt", b)
 	return err == nil
 }
 
 // heldAlong refuses an order that would touch a package which the host's
 // owner holds, as a dependency of what is asked for.
-func (h *Hands) heldAlong(ctx context.Context, o action.Order, m memo) error {
-	text, err := h.run(ctx, "apt-get", simulation(o, m)...)
+func (m *Manager) heldAlong(ctx context.Context, o action.Order, now memo) error {
+	text, err := m.run(ctx, "apt-get", simulation(o, now)...)
 	if err != nil {
 		return ctx.Err() // the command itself will say it better
 	}
-	for _, p := range parsePending(text, h.native) {
-		if h.cfg.Holds(p.Name) {
+	for _, p := range parsePending(text, m.native) {
+		if m.machine.Holds(p.Name) {
 			return agent.Refuse("it would bring %s to %s along, which this host's owner holds", p.Name, p.To)
 		}
 	}
 	return nil
 }
 
-// waitForLocks waits until nobody holds the package manager's locks. dpkg and
-// older apt-get do not wait by themselves, and who waits inside apt-get has
-// begun already.
-func (h *Hands) waitForLocks(ctx context.Context, k action.Kind) error {
+// Busy implements host.Manager. dpkg and older apt-get do not wait for each
+// other by themselves.
+func (m *Manager) Busy(k action.Kind) string {
 	var files []string
-	switch k {
-	case action.Observe, action.Reboot, action.Backup, action.Command, action.Check:
-		return nil
-	case action.Refresh:
+	switch {
+	case k == action.Refresh:
 		files = []string{"/var/lib/apt/lists/lock"}
-	case action.Download:
+	case k == action.Download:
 		files = []string{"/var/cache/apt/archives/lock", "/var/lib/dpkg/lock-frontend"}
-	case action.Install, action.Repair, action.Restore:
+	case changesPackages(k):
 		files = []string{"/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/cache/apt/archives/lock"}
 	}
-	tick := time.NewTicker(lockPoll)
-	defer tick.Stop()
-	for {
-		holder := ""
-		for _, f := range files {
-			if holder = h.lockHolder(f); holder != "" {
-				break
-			}
-		}
-		if holder == "" {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", holder, ctx.Err())
+	for _, f := range files {
+		if holder := m.machine.LockHolder(f); holder != "" {
+			return holder
 		}
 	}
+	return ""
 }
 
-// lockHolder says who holds a lock; empty if nobody does, or if that can't be told.
-func (h *Hands) lockHolder(file string) string {
-	f, err := os.Open(h.root + file)
-	if err != nil {
-		return ""
+// missing lists what is asked for and not so.
+func (m *Manager) missing(ctx context.Context, o action.Order, after map[string]version) []action.Failure {
+	var all []action.Failure
+	add := func(name, format string, args ...any) {
+		all = append(all, action.Failure{Name: name, Reason: fmt.Sprintf(format, args...)})
 	}
-	defer f.Close()
-	lock := syscall.Flock_t{Type: syscall.F_WRLCK}
-	if err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &lock); err != nil || lock.Type == syscall.F_UNLCK {
-		return ""
+	switch o.Kind {
+	case action.Install, action.Restore:
+		for _, p := range o.Packages {
+			has, ok := after[p.Name]
+			switch {
+			case !ok:
+				add(p.Name, "it is not installed")
+			case has.Broken:
+				add(p.Name, "it is left half configured in version %s", has.Version)
+			case !m.satisfied(ctx, o.Kind, has.Version, p.Version):
+				add(p.Name, "it stays in version %s", has.Version)
+			}
+		}
+	case action.Repair:
+		for _, name := range slices.Sorted(maps.Keys(after)) {
+			if after[name].Broken {
+				add(name, "it is left half configured in version %s", after[name].Version)
+			}
+		}
+	default: // of the others dpkg does not know what they should have done
 	}
-	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", lock.Pid))
-	if err != nil {
-		name = []byte("a process")
-	}
-	return fmt.Sprintf("%s (%d) holds the lock %s", strings.TrimSpace(string(name)), lock.Pid, file)
+	return all
 }
 
 // versions asks dpkg for all packages.
-func (h *Hands) versions(ctx context.Context) (map[string]version, error) {
-	text, err := h.run(ctx, "dpkg-query", "-W", "-f", queryFormat)
+func (m *Manager) versions(ctx context.Context) (map[string]version, error) {
+	text, err := m.run(ctx, "dpkg-query", "-W", "-f", queryFormat)
 	if err != nil {
 		return nil, err
 	}
-	return parseQuery(text, h.native), nil
+	return parseQuery(text, m.native), nil
 }
 
 // auto asks which packages were installed as dependencies.
-func (h *Hands) auto(ctx context.Context) ([]string, error) {
-	text, err := h.run(ctx, "apt-mark", "showauto")
+func (m *Manager) auto(ctx context.Context) ([]string, error) {
+	text, err := m.run(ctx, "apt-mark", "showauto")
 	if err != nil {
 		return nil, err
 	}
-	return parseNames(text, h.native), nil
+	return parseNames(text, m.native), nil
 }
 
 // validName keeps what is no package's name from being taken for an option.

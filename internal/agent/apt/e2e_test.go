@@ -15,6 +15,7 @@ import (
 
 	"upkeep/internal/action"
 	"upkeep/internal/agent"
+	"upkeep/internal/agent/host"
 	"upkeep/internal/lab"
 )
 
@@ -53,11 +54,12 @@ func TestRealApt(t *testing.T) {
 	}
 }
 
-var _ agent.Hands = (*Hands)(nil)
+var _ agent.Hands = (*host.Hands)(nil)
 
 type story struct {
 	*testing.T
-	hands *Hands
+	hands *host.Hands
+	apt   *Manager
 	n     int
 }
 
@@ -102,11 +104,18 @@ func TestInside(t *testing.T) {
 	if os.Getenv(inside) == "" {
 		return // TestRealApt runs it in the root
 	}
-	h, err := New(Config{Dir: "/var/lib/upkeep", Holds: func(name string) bool { return name == "owned" }})
+	s := &story{T: t}
+	var err error
+	s.hands, err = host.New(host.Config{Dir: "/var/lib/upkeep", Holds: func(name string) bool { return name == "owned" }}, func(m *host.Machine) (host.Manager, error) {
+		manager, err := New(m)
+		if err == nil {
+			s.apt = manager.(*Manager)
+		}
+		return manager, err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &story{T: t, hands: h}
 	s.expect("refresh", s.do(action.Refresh), action.Done)
 	obs := s.look()
 	var names []string
@@ -129,7 +138,7 @@ func (s *story) installs() {
 	s.expect("download", s.do(action.Download, pkg("auto", "2.0"), pkg("grows", "2.0")), action.Done)
 	s.expect("install", s.do(action.Install, pkg("auto", "2.0"), pkg("grows", "2.0")), action.Done,
 		action.Change{Name: "added", To: "1.0"}, action.Change{Name: "auto", From: "1.0", To: "2.0"}, action.Change{Name: "grows", From: "1.0", To: "2.0"})
-	if auto, err := s.hands.auto(s.Context()); err != nil || !slices.Contains(auto, "added") || !slices.Contains(auto, "auto") {
+	if auto, err := s.apt.auto(s.Context()); err != nil || !slices.Contains(auto, "added") || !slices.Contains(auto, "auto") {
 		s.Errorf("dependencies: %q, %v", auto, err)
 	}
 	s.expect("again", s.do(action.Install, pkg("auto", "2.0")), action.Done)

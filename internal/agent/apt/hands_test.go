@@ -14,6 +14,7 @@ import (
 
 	"upkeep/internal/action"
 	"upkeep/internal/agent"
+	"upkeep/internal/agent/host"
 )
 
 // tools are stand-ins for apt and dpkg in a folder of their own: each notes how it
@@ -21,7 +22,10 @@ import (
 type tools struct {
 	*testing.T
 	dir   string
-	hands *Hands
+	data  string // the agent's folder
+	root  string
+	hands *host.Hands
+	apt   *Manager
 }
 
 // tool is what every stand-in does: a file named after it and its first
@@ -39,7 +43,7 @@ test ! -e "$d/$n-$1.next" || cp "$d/$n-$1.next" "$d/dpkg-query--W"
 test ! -e "$d/$n-$1.rc" || exit "$(cat "$d/$n-$1.rc")"
 `
 
-func newTools(t *testing.T, cfg Config) *tools {
+func newTools(t *testing.T, cfg host.Config) *tools {
 	t.Helper()
 	s := &tools{T: t, dir: t.TempDir()}
 	for _, name := range []string{"apt-get", "apt-mark", "dpkg", "dpkg-query", "reboot"} {
@@ -54,23 +58,30 @@ func newTools(t *testing.T, cfg Config) *tools {
 	if err := os.Mkdir(cfg.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.root = t.TempDir()
+	cfg.Root = t.TempDir()
+	s.data, s.root = cfg.Dir, cfg.Root
 	for name, text := range map[string]string{
 		"/proc/sys/kernel/random/boot_id": "boot-1\n", "/proc/sys/kernel/osrelease": "6.1.0\n",
 		"/etc/os-release": "PRETTY_NAME=\"Debian 12\"\n", "/run/reboot-required": "", "/run/reboot-required.pkgs": "kernel\ndbus\nkernel\n",
 	} {
-		if err := os.MkdirAll(filepath.Dir(h.root+name), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Dir(s.root+name), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(h.root+name, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(s.root+name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.hands = h
+	hands, err := host.New(cfg, func(m *host.Machine) (host.Manager, error) {
+		manager, err := New(m)
+		if err == nil {
+			s.apt = manager.(*Manager)
+		}
+		return manager, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.hands = hands
 	return s
 }
 
@@ -114,12 +125,17 @@ func (s *tools) do(o action.Order) action.Result {
 	return r
 }
 
+// rc is where the exit code of an order's command is kept.
+func (s *tools) rc(o action.Order) string {
+	return filepath.Join(s.data, "orders", agent.Hash(o.Key()), "rc")
+}
+
 func ask(step string, kind action.Kind, packages ...action.Package) action.Order {
 	return action.Order{Run: "r", Step: step, Attempt: 1, Kind: kind, Packages: packages, Timeout: time.Minute}
 }
 
 func TestLook(t *testing.T) {
-	s := newTools(t, Config{})
+	s := newTools(t, host.Config{})
 	s.write("apt-get--s", recorded(t, "upgrade"))
 	s.write("apt-get--qq", recorded(t, "uris"))
 	obs, err := s.hands.Look(t.Context())
@@ -128,7 +144,7 @@ func TestLook(t *testing.T) {
 	}
 	if obs.BootID != "boot-1" || obs.Kernel != "6.1.0" || obs.System != "Debian 12" || obs.Arch != "amd64" || len(obs.Pending) != 8 ||
 		obs.Pending[4].Bytes != 724 || !slices.Equal(obs.Held, []string{"held"}) || obs.HalfConfigured != nil ||
-		!obs.RebootRequired || !slices.Equal(obs.RebootPackages, []string{"dbus", "kernel"}) || obs.ListsAge != neverRefreshed {
+		!obs.RebootRequired || !slices.Equal(obs.RebootPackages, []string{"dbus", "kernel"}) || obs.ListsAge != host.NeverRefreshed {
 		t.Errorf("%+v", obs)
 	}
 	s.calls()
@@ -147,11 +163,11 @@ func TestLook(t *testing.T) {
 }
 
 func TestOrders(t *testing.T) {
-	s := newTools(t, Config{})
+	s := newTools(t, host.Config{})
 	if r := s.do(ask("refresh", action.Refresh)); r.Outcome != action.Done || !s.called("apt-get update -q -o APT::Update::Error-Mode=any -o DPkg::Lock::Timeout=30") {
 		t.Errorf("refresh: %+v", r)
 	}
-	if age := s.hands.listsAge(time.Now()); age > time.Minute {
+	if age := s.apt.listsAge(time.Now()); age > time.Minute {
 		t.Errorf("age of the lists: %s", age)
 	}
 	s.write("apt-get-install", recorded(t, "failed"))
@@ -203,7 +219,7 @@ func TestOrders(t *testing.T) {
 
 // What was a dependency stays one.
 func TestMarks(t *testing.T) {
-	s := newTools(t, Config{})
+	s := newTools(t, host.Config{})
 	o := ask("install", action.Install, action.Package{Name: "auto", Version: "2.0"})
 	memo := s.prepare(o)
 	s.write("apt-mark-showauto", "")
@@ -218,7 +234,7 @@ func TestMarks(t *testing.T) {
 }
 
 func TestReboot(t *testing.T) {
-	s := newTools(t, Config{RebootCommand: []string{"reboot", "now"}})
+	s := newTools(t, host.Config{RebootCommand: []string{"reboot", "now"}})
 	s.write("reboot-now", "down\n")
 	o := ask("reboot", action.Reboot)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -231,7 +247,7 @@ func TestReboot(t *testing.T) {
 	if r, err := s.hands.Begin(ctx, o, nil); err == nil {
 		t.Fatalf("it returned while the host went down: %+v", r)
 	}
-	for _, err := os.Stat(s.hands.dir(o.Key()) + "/rc"); err != nil; _, err = os.Stat(s.hands.dir(o.Key()) + "/rc") {
+	for _, err := os.Stat(s.rc(o)); err != nil; _, err = os.Stat(s.rc(o)) {
 		time.Sleep(time.Millisecond)
 	}
 	o.Timeout = 50 * time.Millisecond // counted from when it was begun
@@ -246,7 +262,7 @@ func TestReboot(t *testing.T) {
 }
 
 func TestDryRun(t *testing.T) {
-	s := newTools(t, Config{DryRun: true})
+	s := newTools(t, host.Config{DryRun: true})
 	s.write("apt-get--s", recorded(t, "upgrade"))
 	for _, kind := range []action.Kind{action.Refresh, action.Download, action.Install, action.Repair, action.Restore, action.Reboot} {
 		r := s.do(ask(string(kind), kind, action.Package{Name: "plain", Version: "0.9"}))
@@ -262,7 +278,7 @@ func TestDryRun(t *testing.T) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
-	s := newTools(t, Config{Holds: func(name string) bool { return name == "added" }})
+	s := newTools(t, host.Config{Holds: func(name string) bool { return name == "added" }})
 	s.write("apt-get--s", recorded(t, "upgrade"))
 	for name, o := range map[string]action.Order{
 		"an option":     ask("a", action.Install, action.Package{Name: "--allow-remove-essential", Version: "1"}),
@@ -274,17 +290,17 @@ func TestPrepareRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := New(Config{}); err == nil {
+	if _, err := host.New(host.Config{}, New); err == nil {
 		t.Error("without a folder")
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := New(Config{Dir: s.dir}); err == nil || !strings.Contains(err.Error(), "apt") {
+	if _, err := host.New(host.Config{Dir: s.dir}, New); err == nil || !strings.Contains(err.Error(), "apt") {
 		t.Errorf("without apt: %v", err)
 	}
 }
 
 func TestNewerKernelWantsReboot(t *testing.T) {
-	s := newTools(t, Config{})
+	s := newTools(t, host.Config{})
 	real, err := exec.LookPath("/usr/bin/dpkg")
 	if err != nil {
 		t.Fatal(err)
@@ -303,10 +319,10 @@ func TestNewerKernelWantsReboot(t *testing.T) {
 			name, v, _ := strings.Cut(in, "=")
 			all["linux-image-"+name] = version{Version: v}
 		}
-		if err := os.WriteFile(s.hands.root+"/proc/version", []byte(built), 0o600); err != nil {
+		if err := os.WriteFile(s.root+"/proc/version", []byte(built), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := s.hands.newerKernels(t.Context(), running, all)
+		got := s.apt.newerKernels(t.Context(), running, all)
 		slices.Sort(got)
 		return got
 	}

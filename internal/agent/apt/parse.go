@@ -282,16 +282,6 @@ func parseNames(text, native string) []string {
 	return slices.Compact(names)
 }
 
-// parseSystem reads PRETTY_NAME of an os-release file.
-func parseSystem(text string) string {
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
-			return strings.Trim(value, `"'`)
-		}
-	}
-	return ""
-}
-
 // parseKernelBuild finds the package version that Debian writes into a kernel's
 // own description: "… SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29)".
 func parseKernelBuild(description string) string {

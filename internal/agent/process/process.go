@@ -40,15 +40,19 @@ const (
 )
 
 // supervisor runs "$@" and writes down how it ended. Nothing is interpolated:
-// $0 is a name for ps, $1 the folder. The shell survives the signal that ends the
+// $0 is a name for ps, $1 the folder, $2 says whether the process group ends
+// with a command that is stopped. The shell survives the signal that ends the
 // command, so that the exit code is kept; the command does not inherit the trap.
-const supervisor = `trap : TERM INT HUP
+const supervisor = `stopped=
+trap 'stopped=1' TERM INT HUP
 d=$1
-shift
+group=$2
+shift 2
 echo $$ >"$d/pid.tmp" && mv "$d/pid.tmp" "$d/pid"
 "$@" >"$d/out" 2>&1 </dev/null 3>&-
 rc=$?
 echo $rc >"$d/rc.tmp" && mv "$d/rc.tmp" "$d/rc"
+test -z "$stopped" || test "$group" != all || kill -KILL 0
 exit $rc`
 
 // Exit is how a command ended.
@@ -69,7 +73,21 @@ type Process struct {
 // its state in dir, which must not exist: so a command is started once,
 // whatever else goes wrong. dir's parent is made if missing. Error: fs.ErrExist
 // if a command was started there before.
+//
+// When the command is stopped for it took too long, what it has started and
+// left behind may live on: a package's service does.
 func Start(dir string, env, argv []string) (*Process, error) {
+	return start(dir, "own", env, argv)
+}
+
+// StartGroup is Start for a command that is stopped with all that it has
+// started, as far as that is still in its process group. What a command that
+// ends by itself leaves behind lives on here too.
+func StartGroup(dir string, env, argv []string) (*Process, error) {
+	return start(dir, "all", env, argv)
+}
+
+func start(dir, group string, env, argv []string) (*Process, error) {
 	if len(argv) == 0 {
 		return nil, errors.New("start: no command")
 	}
@@ -89,7 +107,7 @@ func Start(dir string, env, argv []string) (*Process, error) {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
 	//nolint:noctx // it outlives us on purpose; Wait stops it when it takes too long
-	cmd := exec.Command("/bin/sh", append([]string{"-c", supervisor, "upkeep-order", dir}, argv...)...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", supervisor, "upkeep-order", dir, group}, argv...)...)
 	cmd.Dir, cmd.Env = "/", env
 	cmd.ExtraFiles = []*os.File{lock} // becomes descriptor 3
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

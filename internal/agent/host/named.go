@@ -1,0 +1,110 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"upkeep/internal/action"
+	"upkeep/internal/agent"
+	"upkeep/internal/agent/process"
+)
+
+// reasonLines is how many of the last lines of a named command's output make
+// the reason of its failure.
+const reasonLines = 3
+
+// commands lists the names that the host's owner has given, sorted.
+func (h *Hands) commands() []string { return slices.Sorted(maps.Keys(h.cfg.Commands)) }
+
+// named is the command that has a name. The error is a refusal.
+func (h *Hands) named(name string) ([]string, error) {
+	if argv := h.cfg.Commands[name]; len(argv) > 0 {
+		return argv, nil
+	}
+	return nil, agent.Refuse("this host's owner has no command named %q: add the line \"%s: [/path/to/program, argument]\" below \"commands:\" in %s there, and restart its agent",
+		name, name, h.cfg.AllowFile)
+}
+
+// about tells a named command what it is run for.
+func about(o action.Order) []string {
+	return []string{"UPKEEP_RUN=" + o.Run, "UPKEEP_STEP=" + o.Step, "UPKEEP_TARGET=" + o.Target}
+}
+
+// again is where a check is kept that is made a second time.
+func (h *Hands) again(key string) string { return h.dir(key) + "-again" }
+
+// adoptCheck finds out how a check ended. It changes nothing, so if nobody
+// knows, it is made again; but once, for one that brings the host down must
+// not do so for ever.
+func (h *Hands) adoptCheck(ctx context.Context, o action.Order) (action.Result, error) {
+	dir := h.again(o.Key())
+	p, err := process.Open(dir)
+	if errors.Is(err, process.ErrNone) {
+		first, openErr := process.Open(h.dir(o.Key()))
+		if openErr == nil {
+			exit, err := first.Wait(ctx, o.Timeout)
+			if err != nil {
+				return action.Result{}, err
+			}
+			if exit.Known || exit.GaveUp {
+				return ended(o, exit, process.Output(h.dir(o.Key()), maxOutput), nil), nil
+			}
+		} else if !errors.Is(openErr, process.ErrNone) {
+			return action.Result{}, openErr
+		}
+		argv, noName := h.named(o.Command)
+		if noName != nil {
+			return ended(o, process.Exit{}, "", noName), nil
+		}
+		p, err = start(dir, o, argv)
+	}
+	if errors.Is(err, fs.ErrExist) { // we were stopped in the middle of starting it again
+		return ended(o, process.Exit{}, "", nil), nil
+	}
+	if err != nil {
+		return action.Result{}, err
+	}
+	exit, err := p.Wait(ctx, o.Timeout)
+	if err != nil {
+		return action.Result{}, err
+	}
+	return ended(o, exit, process.Output(dir, maxOutput), nil), nil
+}
+
+// ended turns the end of a named command into the order's. never is why it was
+// never started; nil if it was.
+func ended(o action.Order, exit process.Exit, output string, never error) action.Result {
+	r := action.Result{Outcome: action.Done, Output: tail(output, maxOutput)}
+	fail := func(format string, args ...any) action.Result {
+		return failed(r, []action.Failure{{Reason: fmt.Sprintf(format, args...)}})
+	}
+	switch {
+	case exit.GaveUp:
+		return fail("the command %q was stopped after %s", o.Command, o.Timeout)
+	case !exit.Known:
+		return cutOff(r, never)
+	case exit.Code == 0:
+		return r
+	}
+	what := fmt.Sprintf("the command %q ended with exit code %d", o.Command, exit.Code)
+	if said := lastLines(output); said != "" {
+		what += ": " + said
+	}
+	return fail("%s", what)
+}
+
+// lastLines joins the last lines that say something.
+func lastLines(output string) string {
+	var said []string
+	for line := range strings.Lines(output) {
+		if line = strings.TrimSpace(line); line != "" {
+			said = append(said, line)
+		}
+	}
+	return tail(strings.Join(said[max(0, len(said)-reasonLines):], "; "), maxReason)
+}
