@@ -22,12 +22,20 @@ type Desk struct {
 	db    store.DB
 	newID func() string
 	nudge func()
+	zone  string // of the built-in template's weekend
 }
 
 // New makes a desk. newID gives ids that grow with time; nudge tells the
 // engine that there may be work, and may get lost.
 func New(db store.DB, newID func() string, nudge func()) *Desk {
-	return &Desk{db: db, newID: newID, nudge: nudge}
+	return &Desk{db: db, newID: newID, nudge: nudge, zone: "UTC"}
+}
+
+// In says in which zone's weekend managed servers are updated where nobody has
+// made another template the default one.
+func (d *Desk) In(zone string) *Desk {
+	d.zone = zone
+	return d
 }
 
 // Caller is who asks, and under which idempotency key, if any.

@@ -5,15 +5,11 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
 )
-
-// StaleAfter is how long an agent may be unheard of before a person should
-// look: it asks for work every few minutes at the latest, and LastSeen is kept
-// to the minute.
-const StaleAfter = 15 * time.Minute
 
 // Contact is whether an agent is heard of.
 type Contact string
@@ -21,7 +17,7 @@ type Contact string
 // The kinds of contact.
 const (
 	Fresh Contact = "fresh" // heard of lately
-	Stale Contact = "stale" // not heard of for StaleAfter
+	Stale Contact = "stale" // not heard of for fleet.SilentAfter
 	Never Contact = "never" // no agent has ever called
 )
 
@@ -30,7 +26,7 @@ func (a Agent) Contact(now time.Time) Contact {
 	switch {
 	case a.LastSeen.IsZero():
 		return Never
-	case now.Sub(a.LastSeen) > StaleAfter:
+	case now.Sub(a.LastSeen) > fleet.SilentAfter:
 		return Stale
 	}
 	return Fresh

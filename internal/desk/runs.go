@@ -58,6 +58,9 @@ func (d *Desk) StartRun(ctx context.Context, c Caller, s RunSpec) (out run.Run, 
 
 // opening turns a request into what is to be opened.
 func (d *Desk) opening(tx store.Tx, c Caller, t fleet.Target, s RunSpec, now time.Time) (run.Opening, error) {
+	if err := managed(t); err != nil {
+		return run.Opening{}, err
+	}
 	if s.Schedule == "" {
 		p := s.Policy.WithDefaults()
 		if err := p.Validate(); err != nil {
@@ -94,7 +97,7 @@ func (d *Desk) opening(tx store.Tx, c Caller, t fleet.Target, s RunSpec, now tim
 	if len(open) > 0 {
 		return run.Opening{}, fault.Conflict("run %s waits for the next window of schedule %q already", open[0].ID, schedule.Name)
 	}
-	o := run.ForSchedule(d.newID(), schedule, t)
+	o := run.ForSchedule(d.newID(), schedule, t, window.Span{Start: now})
 	o.By, o.Reason = c.Who(), s.Reason
 	return o, nil
 }
@@ -112,6 +115,7 @@ func (d *Desk) Run(ctx context.Context, c Caller, id string) (r run.Run, err err
 type RunFilter struct {
 	Project string
 	Server  string // id or name
+	Number  int64  // of the server's runs; 0: all
 	Open    bool
 	Before  string // only runs older than this id
 	Limit   int
@@ -133,7 +137,7 @@ func (d *Desk) Runs(ctx context.Context, c Caller, f RunFilter) (all []run.Run, 
 			if err != nil {
 				return err
 			}
-			sf.Target = t.ID
+			sf.Target, sf.Number = t.ID, f.Number
 		}
 		all, err = tx.Runs(sf)
 		return err
@@ -253,7 +257,7 @@ func (d *Desk) forecastOpening(tx store.Tx, c Caller, t fleet.Target, s Simulate
 		if err != nil {
 			return run.Opening{}, err
 		}
-		return run.ForSchedule("forecast", schedule, t), err
+		return run.ForSchedule("forecast", schedule, t, window.Span{Start: now}), err
 	}
 	if err := p.Validate(); err != nil {
 		return run.Opening{}, err

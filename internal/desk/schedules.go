@@ -1,8 +1,10 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"upkeep/internal/fault"
@@ -18,41 +20,32 @@ import (
 type ScheduleSpec struct {
 	Project  string
 	Server   string // id or name
-	Name     string
+	Name     string // empty with a template: the template's
 	Enabled  bool
-	RRule    string
-	Duration time.Duration
-	Policy   fleet.Policy
+	RRule    string        // empty with a template: the template's
+	Duration time.Duration // 0 with a template: the template's
+	Policy   fleet.Policy  // zero with a template: the template's
+	Missed   fleet.MissedRule
+	Template string // id or name; may be empty
+
+	// AllowOverlap lets it be open while another schedule of the server is.
+	// Else that is a conflict, which names the other and the first such time.
+	AllowOverlap bool
 }
 
 // PutSchedule creates the server's schedule of that name, or replaces it. made tells which.
 func (d *Desk) PutSchedule(ctx context.Context, c Caller, s ScheduleSpec) (out fleet.Schedule, made bool, err error) {
-	w, err := parseWindow(s.RRule, s.Duration)
-	if err != nil {
-		return out, false, err
-	}
 	err = d.once(ctx, c, fmt.Sprintf("schedule %+v", s), func(tx store.Tx) (string, error) {
 		t, err := findServer(tx, c, identity.Write, s.Project, s.Server)
 		if err != nil {
-			return "", err
-		}
-		next := fleet.Schedule{
-			Project: t.Project, Target: t.ID, Name: s.Name, Enabled: s.Enabled,
-			Window: w, Policy: s.Policy.WithDefaults(), Created: time.Now(),
-		}
-		if err := next.Validate(); err != nil {
 			return "", err
 		}
 		old, err := scheduleNamed(tx, t.ID, s.Name)
 		if err != nil {
 			return "", err
 		}
-		if made = old.ID == ""; made {
-			next.ID = d.newID()
-		} else {
-			next.ID, next.Created, next.Revision = old.ID, old.Created, old.Revision
-		}
-		if out, err = d.writeSchedule(tx, c, next, made); err != nil {
+		made = old.ID == ""
+		if out, err = d.setSchedule(tx, c, t, old, s); err != nil {
 			return "", err
 		}
 		return put(out.ID, made), nil
@@ -63,6 +56,143 @@ func (d *Desk) PutSchedule(ctx context.Context, c Caller, s ScheduleSpec) (out f
 		return err
 	})
 	return out, made, err
+}
+
+// CreateSchedule makes a schedule. Conflict: the server has one of that name.
+func (d *Desk) CreateSchedule(ctx context.Context, c Caller, s ScheduleSpec) (out fleet.Schedule, err error) {
+	err = d.once(ctx, c, fmt.Sprintf("new schedule %+v", s), func(tx store.Tx) (string, error) {
+		t, err := findServer(tx, c, identity.Write, s.Project, s.Server)
+		if err != nil {
+			return "", err
+		}
+		out, err = d.setSchedule(tx, c, t, fleet.Schedule{}, s)
+		return out.ID, err
+	}, func(tx store.Tx, id string) error {
+		out, err = tx.Schedule(id)
+		return err
+	})
+	return out, err
+}
+
+// ReplaceSchedule replaces the schedule with that id, its name included. What
+// s says of project and server is not looked at.
+func (d *Desk) ReplaceSchedule(ctx context.Context, c Caller, id string, s ScheduleSpec) (out fleet.Schedule, err error) {
+	err = d.once(ctx, c, fmt.Sprintf("replace schedule %s %+v", id, s), func(tx store.Tx) (string, error) {
+		old, err := findSchedule(tx, c, identity.Write, id)
+		if err != nil {
+			return "", err
+		}
+		t, err := tx.Target(old.Target)
+		if err != nil {
+			return "", err
+		}
+		out, err = d.setSchedule(tx, c, t, old, s)
+		return id, err
+	}, func(tx store.Tx, id string) error {
+		out, err = tx.Schedule(id)
+		return err
+	})
+	return out, err
+}
+
+// EnableSchedule switches a schedule on or off and leaves the rest of it.
+func (d *Desk) EnableSchedule(ctx context.Context, c Caller, id string, enabled, allowOverlap bool) (out fleet.Schedule, err error) {
+	err = d.once(ctx, c, fmt.Sprintf("schedule %s enabled %t", id, enabled), func(tx store.Tx) (string, error) {
+		s, err := findSchedule(tx, c, identity.Write, id)
+		if err != nil {
+			return "", err
+		}
+		if out = s; s.Enabled == enabled {
+			return id, nil
+		}
+		s.Enabled, s.Changed = enabled, time.Now()
+		if enabled && !allowOverlap {
+			if err := refuseOverlap(tx, s); err != nil {
+				return "", err
+			}
+		}
+		out, err = d.writeSchedule(tx, c, s, false)
+		return id, err
+	}, func(tx store.Tx, id string) error {
+		out, err = tx.Schedule(id)
+		return err
+	})
+	return out, err
+}
+
+// setSchedule makes a schedule of what a caller says, in the place of old;
+// old without an id is none.
+func (d *Desk) setSchedule(tx store.Tx, c Caller, t fleet.Target, old fleet.Schedule, s ScheduleSpec) (fleet.Schedule, error) {
+	if err := managed(t); err != nil {
+		return old, err
+	}
+	next, err := d.scheduleOf(tx, t, s)
+	if err != nil {
+		return old, err
+	}
+	other, err := scheduleNamed(tx, t.ID, next.Name)
+	if err != nil {
+		return old, err
+	}
+	if other.ID != old.ID && other.ID != "" {
+		return old, fault.Conflict("server %s has a schedule named %q already, number %d: change that one, or choose another name", t.Name, other.Name, other.Number)
+	}
+	made := old.ID == ""
+	if made {
+		next.ID = d.newID()
+	} else {
+		next.ID, next.Number, next.Created, next.Revision = old.ID, old.Number, old.Created, old.Revision
+	}
+	if !s.AllowOverlap {
+		if err := refuseOverlap(tx, next); err != nil {
+			return old, err
+		}
+	}
+	return d.writeSchedule(tx, c, next, made)
+}
+
+// scheduleOf is the schedule that a caller means, without what the store gives it.
+func (d *Desk) scheduleOf(tx store.Tx, t fleet.Target, s ScheduleSpec) (fleet.Schedule, error) {
+	now := time.Now()
+	next := fleet.Schedule{
+		Project: t.Project, Target: t.ID, Name: s.Name, Enabled: s.Enabled,
+		Policy: s.Policy, Missed: s.Missed, Created: now, Changed: now,
+	}
+	var w window.Window
+	if s.Template != "" {
+		m, err := d.template(tx, t.Project, s.Template)
+		if err != nil {
+			return next, err
+		}
+		w = m.For(t.ID)
+		next.Template = m.ID
+		next.Name = cmp.Or(s.Name, m.Name)
+		next.Missed = cmp.Or(s.Missed, m.Missed)
+		if reflect.ValueOf(s.Policy).IsZero() {
+			next.Policy = m.Policy
+		}
+	}
+	if s.RRule != "" || s.Template == "" {
+		r, err := window.ParseRRule(s.RRule)
+		if err != nil {
+			return next, err
+		}
+		w.Recurrence = r
+	}
+	var err error
+	if next.Window, err = window.New(w.Recurrence, cmp.Or(s.Duration, w.Duration)); err != nil {
+		return next, err
+	}
+	next.Policy = next.Policy.WithDefaults()
+	return next, next.Validate()
+}
+
+// managed refuses a server whose owner patches it.
+func managed(t fleet.Target) error {
+	if t.Management != fleet.Unmanaged {
+		return nil
+	}
+	return fault.Conflict("server %s is unmanaged: its owner installs its updates, and nothing is done to it from here. To have that changed, switch its management on first (upkeep manage %s)", t.Name, t.Name)
 }
 
 // writeSchedule keeps a schedule, tells its open runs, and wakes what opens new ones.
@@ -89,7 +219,7 @@ func (d *Desk) writeSchedule(tx store.Tx, c Caller, s fleet.Schedule, made bool)
 		return kept, err
 	}
 	for _, r := range open {
-		moved, facts := r.Reschedule(c.Who(), s.Window, s.Policy, now)
+		moved, facts := r.Reschedule(c.Who(), s, now)
 		if !s.Enabled {
 			moved, facts, err = r.Abort(c.Who(), fmt.Sprintf("schedule %q was disabled", s.Name), now)
 			if err != nil {
@@ -160,117 +290,6 @@ func (d *Desk) DeleteSchedule(ctx context.Context, c Caller, id string) error {
 		}
 		return id, tx.AddFacts(c.fact(s.Project, s.Target, history.ScheduleSet, "schedule %q removed", s.Name))
 	}, func(store.Tx, string) error { return nil })
-}
-
-// Occurrence is one span of a window, and the freeze that overlaps it, if any.
-type Occurrence struct {
-	Span   window.Span
-	Frozen string // the freeze's reason; empty: none
-}
-
-// Windows lists the next occurrences of a window as it would be on a project,
-// whether or not a schedule has it. limit is at most 100.
-func (d *Desk) Windows(ctx context.Context, c Caller, project, rrule string, duration time.Duration, from time.Time, limit int) (w window.Window, all []Occurrence, err error) {
-	project = c.project(project)
-	if err := c.May(identity.Read, project); err != nil {
-		return w, nil, err
-	}
-	if limit < 1 || limit > 100 {
-		return w, nil, fault.Invalid("limit", "must be from 1 to 100, not %d", limit)
-	}
-	if w, err = parseWindow(rrule, duration); err != nil {
-		return w, nil, err
-	}
-	var freezes []window.Freeze
-	err = d.db.View(ctx, func(tx store.Tx) error {
-		freezes, err = tx.Freezes(project, from)
-		return err
-	})
-	for _, span := range w.Between(from, from.AddDate(50, 0, 0), limit) {
-		o := Occurrence{Span: span}
-		if f, ok := window.Frozen(freezes, span); ok {
-			o.Frozen = f.Reason
-		}
-		all = append(all, o)
-	}
-	return w, all, err
-}
-
-// FreezeSpec is what a caller says of a freeze. An empty project is every project.
-type FreezeSpec struct {
-	Project string
-	Start   time.Time
-	End     time.Time
-	Reason  string
-}
-
-// maxFreeze bounds a freeze: what never ends is a policy, not a freeze.
-const maxFreeze = 366 * 24 * time.Hour
-
-// CreateFreeze makes a freeze.
-func (d *Desk) CreateFreeze(ctx context.Context, c Caller, s FreezeSpec) (f window.Freeze, err error) {
-	s.Project = c.scope(s.Project)
-	switch err := c.May(identity.Write, s.Project); {
-	case err != nil:
-		return f, err
-	case s.Start.IsZero():
-		return f, fault.Invalid("start", "must be set")
-	case !s.End.After(s.Start):
-		return f, fault.Invalid("end", "must be after the start")
-	case s.End.Sub(s.Start) > maxFreeze:
-		return f, fault.Invalid("end", "must be at most %d days after the start", int(maxFreeze.Hours()/24))
-	case s.Reason == "" || len(s.Reason) > fleet.MaxReasonBytes:
-		return f, fault.Invalid("reason", "must have 1 to %d bytes: people will read it", fleet.MaxReasonBytes)
-	}
-	err = d.once(ctx, c, fmt.Sprintf("freeze %+v", s), func(tx store.Tx) (string, error) {
-		f = window.Freeze{ID: d.newID(), Project: s.Project, Span: window.Span{Start: s.Start, End: s.End}, Reason: s.Reason}
-		if err := tx.PutFreeze(f); err != nil {
-			return "", err
-		}
-		text := "freeze from %s to %s: %s"
-		return f.ID, tx.AddFacts(c.fact(s.Project, "", history.FreezeSet, text, s.Start.UTC().Format(time.RFC3339), s.End.UTC().Format(time.RFC3339), s.Reason))
-	}, func(tx store.Tx, id string) error {
-		f, err = tx.Freeze(id)
-		return err
-	})
-	return f, err
-}
-
-// Freezes lists those that have not ended.
-func (d *Desk) Freezes(ctx context.Context, c Caller, project string) (all []window.Freeze, err error) {
-	if err := c.May(identity.Read, c.scope(project)); err != nil {
-		return nil, err
-	}
-	err = d.db.View(ctx, func(tx store.Tx) error {
-		all, err = tx.Freezes(c.scope(project), time.Now())
-		return err
-	})
-	return all, err
-}
-
-// DeleteFreeze lifts a freeze.
-func (d *Desk) DeleteFreeze(ctx context.Context, c Caller, id string) error {
-	return d.once(ctx, c, "delete freeze "+id, func(tx store.Tx) (string, error) {
-		f, err := tx.Freeze(id)
-		if err != nil {
-			return "", err
-		}
-		if err := c.may(identity.Write, f.Project, "freeze", id); err != nil {
-			return "", err
-		}
-		if err := tx.DeleteFreeze(id); err != nil {
-			return "", err
-		}
-		return id, tx.AddFacts(c.fact(f.Project, "", history.FreezeSet, "freeze lifted: %s", f.Reason))
-	}, func(store.Tx, string) error { return nil })
-}
-
-func parseWindow(rrule string, d time.Duration) (window.Window, error) {
-	r, err := window.ParseRRule(rrule)
-	if err != nil {
-		return window.Window{}, err
-	}
-	return window.New(r, d)
 }
 
 func findSchedule(tx store.Tx, c Caller, verb identity.Verb, id string) (fleet.Schedule, error) {

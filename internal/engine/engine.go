@@ -12,11 +12,14 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
+	"upkeep/internal/plan"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
 )
@@ -222,13 +225,56 @@ func readWorld(tx store.Tx, r run.Run) (run.World, error) {
 	if w.Handed, err = tx.Handed(r.ID); err != nil {
 		return w, err
 	}
-	w.Claims, err = tx.ClaimsOn(r.ClaimKeys())
+	keys := r.ClaimKeys()
+	if r.Group != "" {
+		if w.Group, err = readGroup(tx, r, w.Now); err != nil {
+			return w, err
+		}
+		keys = append(keys, r.GroupKeys(w.Group.Rules.Room())...)
+	}
+	w.Claims, err = tx.ClaimsOn(keys)
 	for key, holder := range w.Claims {
 		if holder == r.ID {
 			delete(w.Claims, key)
 		}
 	}
 	return w, err
+}
+
+// readGroup reads the redundancy group that a run's target is in.
+func readGroup(tx store.Tx, r run.Run, now time.Time) (plan.Group, error) {
+	g := plan.Group{Self: r.Name}
+	var err error
+	if g.Rules, err = tx.Group(r.Project, r.Group); err != nil && !fault.Is(err, fault.KindNotFound) {
+		return g, err
+	}
+	members, err := tx.Targets(store.TargetFilter{Project: r.Project, Group: r.Group, Limit: fleet.MaxMembers})
+	if err != nil {
+		return g, err
+	}
+	members = slices.DeleteFunc(members, func(t fleet.Target) bool { return t.ID == r.Target })
+	if len(members) == 0 {
+		return g, nil
+	}
+	ids, keys := make([]string, len(members)), make([]string, len(members))
+	for i, t := range members {
+		ids[i], keys[i] = t.ID, run.TargetKey(t.ID)
+	}
+	agents, err := tx.Agents(ids)
+	if err != nil {
+		return g, err
+	}
+	seen := make(map[string]time.Time, len(agents))
+	for _, a := range agents {
+		seen[a.Target] = a.LastSeen
+	}
+	busy, err := tx.ClaimsOn(keys)
+	for i, t := range members {
+		_, held := busy[keys[i]]
+		g.Others = append(g.Others, plan.Member{Name: t.Name, Down: t.Down(seen[t.ID], now), Busy: held, Last: t.Last})
+	}
+	slices.SortFunc(g.Others, func(a, b plan.Member) int { return strings.Compare(a.Name, b.Name) })
+	return g, err
 }
 
 // write keeps what a tick has come to, all of it in the caller's transaction.
@@ -254,8 +300,11 @@ func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
 			}
 		}
 	}
-	if len(next.Samples) > 0 && w.Target.ID != "" {
+	if (len(next.Samples) > 0 || next.Last != nil) && w.Target.ID != "" {
 		t := w.Target
+		if next.Last != nil {
+			t.Last = *next.Last
+		}
 		for _, s := range next.Samples {
 			t.Pace = t.Pace.With(s.Kind, s.Units, s.Took)
 		}
@@ -294,7 +343,7 @@ func (e *Engine) tickSchedule(ctx context.Context, l store.Lease, id string) err
 			if err != nil {
 				return err
 			}
-			r, facts := run.Open(run.ForSchedule(e.cfg.NewID(), s, t), now)
+			r, facts := run.Open(run.ForSchedule(e.cfg.NewID(), s, t, due.For), now)
 			if _, err := tx.PutRun(r); err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ package fleet
 
 import (
 	"regexp"
+	"strings"
 	"time"
 
 	"upkeep/internal/action"
@@ -26,26 +27,75 @@ type Target struct {
 	Kind    Kind
 	Group   string            // redundancy group: two members are never disrupted at once; may be empty
 	Labels  map[string]string // free to use
+	Image   string            // id of the image that it was made from; empty: unknown
 	Created time.Time
+
+	Management Management
 
 	Observed   *action.Observation // nil until it was looked at
 	ObservedAt time.Time           // by the control plane's clock, when the observation arrived
+	Seen       Seen                // since when each pending update is known
 	Pace       Pace
+	Last       Last // how its newest update ended
 
 	Generation int64 // of the newest order given for it
 	Revision   int64 // for compare-and-set; the store counts it
 }
 
+// Management is who sees to a server's updates.
+type Management string
+
+// The kinds of management.
+const (
+	ByHand    Management = ""          // whoever may, gives it schedules; it gets none by itself
+	Managed   Management = "managed"   // it always has a schedule: the default one, if no other
+	Unmanaged Management = "unmanaged" // its owner patches it; we refuse to
+)
+
+// Last is how a target's newest update ended; the zero value: it had none. Dry
+// runs change nothing and do not count.
+type Last struct {
+	Run       string
+	Succeeded bool
+	Aborted   bool // by a person: neither a success nor a failure
+	Finished  time.Time
+}
+
+// Failed reports whether the newest update was tried and did not succeed.
+func (l Last) Failed() bool { return l.Run != "" && !l.Succeeded && !l.Aborted }
+
+// SilentAfter is how long an agent may be unheard of before its server counts
+// as down: it asks for work every few minutes at the latest.
+const SilentAfter = 15 * time.Minute
+
+// Down is why a target counts as down for reasons that are not a run's, in
+// words; empty if it is up. heard is when its agent was last heard of: of a
+// target that never had one, nobody can say that it is down.
+func (t Target) Down(heard, now time.Time) string {
+	switch {
+	case !heard.IsZero() && now.Sub(heard) > SilentAfter:
+		return "not heard of since " + heard.UTC().Format(time.RFC3339)
+	case t.Observed != nil && len(t.Observed.HalfConfigured) > 0:
+		return "packages are half configured"
+	}
+	return ""
+}
+
 // Schedule is a named, enabled window on a target, and what is to be done in it.
 type Schedule struct {
-	ID      string
-	Project string
-	Target  string
-	Name    string // unique on its target
-	Enabled bool
-	Window  window.Window
-	Policy  Policy
-	Created time.Time
+	ID       string
+	Number   int64 // 1, 2, … on its target, never used again
+	Project  string
+	Target   string
+	Name     string // unique on its target
+	Enabled  bool
+	Resting  bool // its server is unmanaged for the time being
+	Window   window.Window
+	Policy   Policy
+	Missed   MissedRule
+	Template string // the id of the template that it was made from; may be empty
+	Created  time.Time
+	Changed  time.Time // when a person last changed it
 
 	// Next is the occurrence that the schedule waits for; zero if there is
 	// none. It is stored, so that nobody computes it per tick.
@@ -53,103 +103,9 @@ type Schedule struct {
 	Revision int64
 }
 
-// Scope is which updates are wanted.
-type Scope string
-
-// The scopes.
-const (
-	ScopeAll      Scope = "all"
-	ScopeSecurity Scope = "security" // only what comes from a security archive
-)
-
-// RebootRule is when a host may be restarted.
-type RebootRule string
-
-// The reboot rules.
-const (
-	RebootIfRequired RebootRule = "if-required"
-	RebootNever      RebootRule = "never"
-)
-
-// Policy is how an update of a server is to be done.
-type Policy struct {
-	Scope      Scope
-	Hold       []string      // packages that are never touched
-	Reboot     RebootRule    // whether a required reboot is made
-	Batch      int           // packages in one installation step, 1 to MaxBatch
-	Prepare    time.Duration // how long before the window lists and packages may be fetched; 0: only inside
-	NoticeLead time.Duration // how long before its start a disruptive run must have been announced; 0: no notice wanted
-
-	// Expect is how long a kind of action takes on this target, per package
-	// where it has packages, until the target's own history says better.
-	Expect map[action.Kind]time.Duration
-}
-
-// Limits of a policy.
-const (
-	MaxBatch   = 500
-	MaxHold    = 200
-	MaxPrepare = 24 * time.Hour
-	MaxLead    = 90 * 24 * time.Hour
-	MaxExpect  = 24 * time.Hour
-)
-
-// DefaultPolicy installs everything and reboots if that is required.
-func DefaultPolicy() Policy {
-	return Policy{Scope: ScopeAll, Reboot: RebootIfRequired, Batch: 25}
-}
-
-// WithDefaults fills what was left empty from DefaultPolicy.
-func (p Policy) WithDefaults() Policy {
-	d := DefaultPolicy()
-	if p.Scope == "" {
-		p.Scope = d.Scope
-	}
-	if p.Reboot == "" {
-		p.Reboot = d.Reboot
-	}
-	if p.Batch == 0 {
-		p.Batch = d.Batch
-	}
-	return p
-}
-
-// Validate blames the first field that can't be.
-func (p Policy) Validate() error {
-	switch {
-	case p.Scope != ScopeAll && p.Scope != ScopeSecurity:
-		return fault.Invalid("policy.scope", "must be %q or %q, not %q", ScopeAll, ScopeSecurity, p.Scope)
-	case p.Reboot != RebootIfRequired && p.Reboot != RebootNever:
-		return fault.Invalid("policy.reboot", "must be %q or %q, not %q", RebootIfRequired, RebootNever, p.Reboot)
-	case p.Batch < 1 || p.Batch > MaxBatch:
-		return fault.Invalid("policy.batch", "must be from 1 to %d packages, not %d", MaxBatch, p.Batch)
-	case p.Prepare < 0 || p.Prepare > MaxPrepare:
-		return fault.Invalid("policy.prepare", "must be from 0 to %v before the window, not %v", MaxPrepare, p.Prepare)
-	case p.NoticeLead < 0 || p.NoticeLead > MaxLead:
-		return fault.Invalid("policy.noticeLead", "must be from 0 to %v, not %v", MaxLead, p.NoticeLead)
-	case len(p.Hold) > MaxHold:
-		return fault.Invalid("policy.hold", "at most %d packages, not %d", MaxHold, len(p.Hold))
-	}
-	for _, name := range p.Hold {
-		if !packageName.MatchString(name) {
-			return fault.Invalid("policy.hold", "%q is no package name", name)
-		}
-	}
-	for kind, d := range p.Expect {
-		if !kind.Valid() {
-			return fault.Invalid("policy.expect", "%q is no action; known are %v", kind, action.Kinds)
-		}
-		if d <= 0 || d > MaxExpect {
-			return fault.Invalid("policy.expect", "%s must be more than 0 and at most %v, not %v", kind, MaxExpect, d)
-		}
-	}
-	return nil
-}
-
 var (
-	packageName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{0,127}(:[a-z0-9-]{1,20})?$`)
-	targetName  = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
-	groupName   = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
+	targetName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+	groupName  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 )
 
 // Limits of a target's description.
@@ -192,8 +148,19 @@ func (t Target) Validate() error {
 
 // Validate blames the first field that can't be.
 func (s Schedule) Validate() error {
-	if s.Name == "" || len(s.Name) > 2*MaxNameBytes {
-		return fault.Invalid("name", "must have 1 to %d bytes, not %d", 2*MaxNameBytes, len(s.Name))
+	if err := validTitle(s.Name); err != nil {
+		return err
+	}
+	if !s.Missed.valid() {
+		return fault.Invalid("missed", "must be %q, %q or %q, not %q", MissedLate, MissedSkip, MissedAsk, s.Missed)
 	}
 	return s.Policy.Validate()
+}
+
+// validTitle blames a name that is for people, not for addresses.
+func validTitle(name string) error {
+	if strings.TrimSpace(name) == "" || len(name) > 2*MaxNameBytes {
+		return fault.Invalid("name", "must have 1 to %d bytes, not %d", 2*MaxNameBytes, len(name))
+	}
+	return nil
 }

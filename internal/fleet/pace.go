@@ -32,6 +32,9 @@ var prior = map[action.Kind]struct{ first, each time.Duration }{
 	action.Repair:   {3 * time.Minute, 0},
 	action.Restore:  {60 * time.Second, 20 * time.Second},
 	action.Reboot:   {5 * time.Minute, 0},
+	action.Backup:   {10 * time.Minute, 0},
+	action.Command:  {60 * time.Second, 0},
+	action.Check:    {30 * time.Second, 0},
 }
 
 // With adds a sample; p itself is not changed.

@@ -42,6 +42,8 @@ const (
 	NoticeTold    Kind = "notice.told"
 	Missed        Kind = "occurrence.missed"
 	TokenSet      Kind = "token.changed"
+	TemplateSet   Kind = "policy.changed"
+	GroupSet      Kind = "group.changed"
 	ChannelSet    Kind = "channel.changed"
 
 	ImageReleased   Kind = "image.released"

@@ -105,7 +105,7 @@ func (k *keeper) observe(o *action.Observation, rank int64) error {
 		k.log.Info("an observation came too late and is not kept", "target", k.target.ID, "after", o.After)
 		return nil
 	}
-	k.target.Observed, k.target.ObservedAt = o, k.now
+	k.target.Observed, k.target.ObservedAt, k.target.Seen = o, k.now, k.target.Seen.Note(o, k.now)
 	if k.target, err = k.tx.PutTarget(k.target); err != nil {
 		return err
 	}

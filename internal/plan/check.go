@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"upkeep/internal/action"
 	"upkeep/internal/fault"
 )
 
@@ -107,7 +108,11 @@ func (c *checker) step(s Step) {
 		c.say("step %q has no target", s.ID)
 	case s.Action == "":
 		c.say("step %q has no action", s.ID)
-	case s.Action.Disrupts() && !s.Disrupts:
+	case s.Closing && s.Action != action.Command && s.Action != action.Check:
+		c.say("step %q does %s and can bring nothing back", s.ID, s.Action)
+	case s.Action.Names() != (s.Command != ""):
+		c.say("step %q does %s with the command %q", s.ID, s.Action, s.Command)
+	case s.Action.Disrupts() && !s.Disrupts && !s.DryRun:
 		c.say("step %q does %s and is not marked as disrupting", s.ID, s.Action)
 	case s.Estimate <= 0 || s.Timeout < s.Estimate:
 		c.say("step %q has the estimate %v and the timeout %v", s.ID, s.Estimate, s.Timeout)

@@ -16,14 +16,22 @@ type World struct {
 	Length   time.Duration   // of the window: no occurrence is longer
 	Next     window.Span     // the occurrence after it; zero: there is none
 	Prepare  time.Duration   // how long before Next what does not disrupt may start
-	Freezes  []window.Freeze // those that can matter between Now and the window's end
+	Freezes  []window.Freeze // those that can matter between Now and the windows' ends
 	Override Override
+
+	Slot       window.Span   // the open occurrence of the window that steps with OwnSlot have; zero: none is open
+	SlotLength time.Duration // of that window
+	SlotNext   window.Span   // its next occurrence; zero: there is none
+
+	MissedStart bool // the occurrence's start was missed, and it is to be left alone
 
 	NoticeLead time.Duration // 0: no notice is wanted
 	NoticeAt   time.Time     // when the notice was published; zero: it was not
 
 	ClaimKeys []string          // what a disruptive step must hold
+	ClaimOne  []string          // of these it must hold one; empty: none is needed
 	Claims    map[string]string // key → the other run that holds it
+	Group     Group             // the redundancy group that the run's target is in
 
 	Down       map[string]string // targets that are down for reasons not of this plan → why
 	Known      map[string]Fact   // what steps may need
@@ -67,7 +75,7 @@ type Decision struct {
 func Decide(p Plan, done Progress, w World) Decision {
 	d := decider{done: done, w: w}
 	for _, s := range p.Root.Steps() {
-		if done.stage(s.ID) == Failed {
+		if done.stage(s.ID) == Failed && !s.Closing {
 			d.out.Broke = s.ID
 			break
 		}
@@ -193,6 +201,12 @@ func (d *decider) step(s Step) {
 // mayStart is the rules, one after the other: the first that forbids is the reason.
 func (d *decider) mayStart(s Step, st StepState) (startBy time.Time, why Reason) {
 	w := d.w
+	if w.Now.Before(st.RetryAt) {
+		return startBy, Reason{Code: Backoff, Until: st.RetryAt}
+	}
+	if s.Closing {
+		return w.Now.Add(s.Timeout), Reason{}
+	}
 	switch {
 	case w.AbortedBy != "":
 		return startBy, Reason{Code: Aborting, By: w.AbortedBy}
@@ -200,8 +214,6 @@ func (d *decider) mayStart(s Step, st StepState) (startBy time.Time, why Reason)
 		return startBy, Reason{Code: Paused, By: w.PausedBy}
 	case d.out.Broke != "":
 		return startBy, Reason{Code: Stopped, By: d.out.Broke}
-	case w.Now.Before(st.RetryAt):
-		return startBy, Reason{Code: Backoff, Until: st.RetryAt}
 	}
 	if s.Disrupts {
 		startBy, why = d.mayDisrupt(s)
@@ -240,16 +252,23 @@ func (d *decider) mayPrepare() (time.Time, Reason) {
 	return time.Time{}, r
 }
 
-// mayDisrupt holds rules 1, 2, 8 and 9.
+// mayDisrupt holds rules 1, 2, 3, 7, 8 and 9.
 func (d *decider) mayDisrupt(s Step) (time.Time, Reason) {
 	w := d.w
-	if s.Estimate > w.Length {
-		return time.Time{}, Reason{Code: NeverFits, Need: s.Estimate, Left: w.Length}
+	open, length, next := w.Window, w.Length, w.Next
+	if s.OwnSlot {
+		open, length, next = w.Slot, w.SlotLength, w.SlotNext
 	}
-	if !w.Window.Contains(w.Now) {
-		return time.Time{}, Reason{Code: WindowClosed, Until: w.Next.Start}
+	need := s.Estimate + s.Tail
+	switch {
+	case need > length:
+		return time.Time{}, Reason{Code: NeverFits, Need: need, Left: length}
+	case !open.Contains(w.Now):
+		return time.Time{}, Reason{Code: WindowClosed, Until: next.Start}
+	case w.MissedStart && !s.OwnSlot:
+		return time.Time{}, Reason{Code: MissedStart, Until: next.Start}
 	}
-	end := w.Window.End
+	end := open.End
 	if !w.Override.Freeze {
 		if f, ok := window.Frozen(w.Freezes, window.Span{Start: w.Now, End: w.Now.Add(1)}); ok {
 			return time.Time{}, Reason{Code: Frozen, By: f.Reason, Until: f.Span.End}
@@ -262,23 +281,49 @@ func (d *decider) mayDisrupt(s Step) (time.Time, Reason) {
 			}
 		}
 	}
-	startBy := end.Add(-s.Estimate)
+	startBy := end.Add(-need)
 	if w.Now.After(startBy) {
-		return time.Time{}, Reason{Code: DoesNotFit, Need: s.Estimate, Left: end.Sub(w.Now), Until: w.Next.Start}
+		return time.Time{}, Reason{Code: DoesNotFit, Need: need, Left: end.Sub(w.Now), Until: next.Start}
 	}
+	if why := d.mayDisturb(); why.Code != "" {
+		return time.Time{}, why
+	}
+	return startBy, Reason{}
+}
+
+// mayDisturb is about the others: those who must be told, those who work on
+// the same thing, and those who would have to stand in.
+func (d *decider) mayDisturb() Reason {
+	w := d.w
 	if w.NoticeLead > 0 && (w.NoticeAt.IsZero() || w.Now.Before(w.NoticeAt.Add(w.NoticeLead))) {
 		r := Reason{Code: NoNotice}
 		if !w.NoticeAt.IsZero() {
 			r.Until = w.NoticeAt.Add(w.NoticeLead)
 		}
-		return time.Time{}, r
+		return r
 	}
 	for _, key := range w.ClaimKeys {
 		if by, ok := w.Claims[key]; ok {
-			return time.Time{}, Reason{Code: Claimed, By: by, What: key}
+			return Reason{Code: Claimed, By: by, What: key}
 		}
 	}
-	return startBy, Reason{}
+	if len(w.ClaimOne) == 0 {
+		return Reason{}
+	}
+	if _, ok := w.FreeClaim(); !ok {
+		return Reason{Code: Claimed, By: w.Claims[w.ClaimOne[0]], What: w.ClaimOne[0]}
+	}
+	return w.Group.mayDisturb(w)
+}
+
+// FreeClaim is the first of ClaimOne that no other run holds.
+func (w World) FreeClaim() (key string, ok bool) {
+	for _, key := range w.ClaimOne {
+		if _, taken := w.Claims[key]; !taken {
+			return key, true
+		}
+	}
+	return "", false
 }
 
 func (d *decider) wait(n Node, r Reason) {

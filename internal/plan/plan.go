@@ -73,8 +73,13 @@ type Step struct {
 	Action   action.Kind
 	Packages []action.Package
 	BootID   string // for action.Reboot
+	Command  string // for action.Backup, action.Command and action.Check
+	DryRun   bool   // the hand only says what it would do
 
 	Disrupts bool
+	Closing  bool          // it brings back what an earlier step took away, or looks whether all is well: it is done whatever forbids the rest
+	OwnSlot  bool          // it may start in World.Slot only, not in the window
+	Tail     time.Duration // how long what must follow it inside the window is expected to take
 	Estimate time.Duration // how long it is expected to take
 	Timeout  time.Duration // after this long the hand gives up; never less than Estimate
 	Attempts int           // how often it may be tried, at least 1
@@ -147,14 +152,20 @@ func (p Progress) stage(id string) Stage {
 	return Todo
 }
 
-// ended reports whether every step below n is done.
+// ended reports whether every step below n is done. A closing one that has
+// failed is over too: what comes after it is to be brought back all the same.
 func (p Progress) ended(n Node) bool {
 	for _, s := range n.Steps() {
-		if p.stage(s.ID) != Done {
+		if !p.over(s) {
 			return false
 		}
 	}
 	return true
+}
+
+func (p Progress) over(s Step) bool {
+	at := p.stage(s.ID)
+	return at == Done || at == Failed && s.Closing
 }
 
 // begun reports whether any step below n was tried.

@@ -29,6 +29,9 @@ const (
 	UnderWay     Code = "under-way"     // it has been ordered; Since: when
 	NotFetched   Code = "not-fetched"   // it has been ordered and the host has not asked for it; Since: when
 	Silent       Code = "silent"        // it has been ordered and should have been answered; Since: when it was ordered
+	MissedStart  Code = "missed"        // the window's start was missed and its schedule says skip; Until: the next one
+	CanaryFirst  Code = "canary"        // By: the member that must be updated, and run well until Until, first
+	GroupStopped Code = "group-stopped" // By: the members whose newest updates failed
 )
 
 // Reason is why one thing waits: a code, and what is needed to say it.
@@ -103,6 +106,21 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 		return say("under way since %s", "läuft seit %s", at(r.Since))
 	case NotFetched:
 		return say("ordered at %s; the server has not fetched it: is its agent running, and does it reach us?", "beauftragt um %s; der Server hat es noch nicht abgeholt: läuft sein Agent, und erreicht er uns?", at(r.Since))
+	case MissedStart:
+		s := say("the server was not ready when the window opened, and its schedule leaves a missed start to the next window",
+			"der Server war nicht bereit, als das Fenster öffnete, und sein Zeitplan überlässt einen verpassten Beginn dem nächsten Fenster")
+		if r.Until.IsZero() {
+			return s
+		}
+		return s + say("; that opens %s", "; das öffnet %s", at(r.Until))
+	case CanaryFirst:
+		if r.Until.IsZero() {
+			return say("canary %s must be updated well first", "zuerst muss der Vorreiter %s erfolgreich aktualisiert sein", r.By)
+		}
+		return say("canary %s must run well until %s first", "zuerst muss der Vorreiter %s bis %s gut gelaufen sein", r.By, at(r.Until))
+	case GroupStopped:
+		return say("too many updates in its group failed: %s. Mend them and update them again; then the others go on",
+			"zu viele Aktualisierungen in seiner Gruppe sind fehlgeschlagen: %s. Dort beheben und neu aktualisieren; dann geht es bei den anderen weiter", r.By)
 	case Silent:
 		return say("ordered at %s; the host has not answered yet", "beauftragt um %s; der Host hat noch nicht geantwortet", at(r.Since))
 	}

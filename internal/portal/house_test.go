@@ -18,6 +18,7 @@ import (
 	"upkeep/internal/identity"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
+	"upkeep/internal/window"
 	"upkeep/internal/store/sqlite"
 )
 
@@ -116,7 +117,7 @@ func (h *house) schedule(t fleet.Target, name string, opens time.Duration, lengt
 func (h *house) open(t fleet.Target, s fleet.Schedule, at time.Time) string {
 	h.t.Helper()
 	h.ids++
-	r, facts := run.Open(run.ForSchedule(fmt.Sprintf("id-%06d", h.ids), s, t), at)
+	r, facts := run.Open(run.ForSchedule(fmt.Sprintf("id-%06d", h.ids), s, t, window.Span{}), at)
 	h.update(func(tx store.Tx) error {
 		if _, err := tx.PutRun(r); err != nil {
 			return err

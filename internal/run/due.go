@@ -14,6 +14,7 @@ import (
 type Due struct {
 	Schedule fleet.Schedule // with the next occurrence that it waits for
 	Open     bool           // a run is to be opened, for the present window or its preparation
+	For      window.Span    // the occurrence that it is opened for
 	Facts    []history.Fact
 	Wake     time.Time // when to look again; zero: never
 }
@@ -23,7 +24,7 @@ type Due struct {
 // second one is opened beside it.
 func Look(s fleet.Schedule, running bool, now time.Time) Due {
 	d := Due{Schedule: s}
-	if !s.Enabled {
+	if !s.Enabled || s.Resting {
 		d.Schedule.Next = window.Span{}
 		return d
 	}
@@ -42,6 +43,7 @@ func Look(s fleet.Schedule, running bool, now time.Time) Due {
 		return d
 	}
 	d.Open = !running
+	d.For = next
 	d.Schedule.Next, _ = s.Window.Next(next.Start)
 	if !d.Schedule.Next.IsZero() {
 		d.Wake = d.Schedule.Next.Start.Add(-s.Policy.Prepare)
@@ -59,8 +61,8 @@ func upcoming(w window.Window, now time.Time) window.Span {
 }
 
 // missed passes over the occurrences that began and ended unseen: the control
-// plane was down. Nothing is done late; the history says so, and the next
-// occurrence does the work.
+// plane was down. Nothing is done outside a window; the history says so, and
+// the next occurrence does the work, or a person is asked.
 func (d *Due) missed(running bool, now time.Time) {
 	s := d.Schedule
 	first := s.Next
@@ -70,13 +72,34 @@ func (d *Due) missed(running bool, now time.Time) {
 	}
 	d.Facts = append(d.Facts, history.Fact{
 		At: now, Who: engineName, Project: s.Project, Target: s.Target, Kind: history.Missed,
-		Text: fmt.Sprintf("schedule %q missed its window of %s: the control plane did not run; nothing was done", s.Name, first.Start.In(s.Window.Recurrence.Zone()).Format("2006-01-02 15:04 MST")),
+		Text: fmt.Sprintf("schedule %q missed its window of %s: the control plane did not run; nothing was done%s", s.Name, first.Start.In(s.Window.Recurrence.Zone()).Format("2006-01-02 15:04 MST"), d.outcome(now)),
 	})
 }
 
+// outcome says what becomes of the work of an occurrence that was missed.
+func (d *Due) outcome(now time.Time) string {
+	next := d.Schedule.Next
+	switch {
+	case next.IsZero():
+		return ", and it does not open again"
+	case next.Contains(now):
+		return "; the window that is open now does the work"
+	}
+	return "; the next window does the work, " + next.Start.In(d.Schedule.Window.Recurrence.Zone()).Format("2006-01-02 15:04 MST")
+}
+
 // ForSchedule is the opening that a schedule asks for.
-func ForSchedule(id string, s fleet.Schedule, t fleet.Target) Opening {
-	return Opening{ID: id, Target: t, Schedule: s.ID, By: "schedule/" + s.Name, Policy: s.Policy, Window: s.Window}
+// It could have begun at the start of the
+// occurrence that it is for, or when the schedule was changed, if that is later.
+func ForSchedule(id string, s fleet.Schedule, t fleet.Target, occurrence window.Span) Opening {
+	since := occurrence.Start
+	if s.Changed.After(since) {
+		since = s.Changed
+	}
+	return Opening{
+		ID: id, Target: t, Schedule: s.ID, By: "schedule/" + s.Name, Policy: s.Policy, Missed: s.Missed,
+		Since: since, Window: s.Window,
+	}
 }
 
 // Now is the opening that a named person asks for: one window that begins now,

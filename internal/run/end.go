@@ -5,13 +5,16 @@ import (
 	"slices"
 	"strings"
 
+	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/plan"
 )
 
-// finish ends a run of which nothing is left to do.
-func (t *ticker) finish() {
-	stuck := plan.Stuck(t.view())
+// finish ends a run of which nothing is left to do. It returns false if the
+// run has ended, as it has unless something is to be brought back first.
+func (t *ticker) finish() bool {
+	view := t.view()
+	stuck := plan.Stuck(view)
 	if t.r.Made.DryRun {
 		stuck = nil
 	}
@@ -19,19 +22,32 @@ func (t *ticker) finish() {
 		t.fail(name, "still pending after its installation")
 	}
 	res := &t.r.Result
-	if len(res.Failures) > 0 || len(t.w.Target.Observed.HalfConfigured) > 0 {
-		t.end(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), len(res.Failures))+t.advice())
-		return
-	}
-	if t.r.Made.DryRun {
-		t.end(Succeeded, fmt.Sprintf("dry run: %s would be installed; nothing was changed", plan.Count(len(res.Would), "package")))
-		return
+	switch {
+	case len(res.Failures) > 0 || len(t.w.Target.Observed.HalfConfigured) > 0:
+		return t.stop(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), len(res.Failures))+t.blamed()+t.advice())
+	case t.r.Made.DryRun || t.r.Policy.DryRun:
+		return t.stop(Succeeded, fmt.Sprintf("dry run: %s would be installed; nothing was changed", plan.Count(len(res.Would), "package")))
+	case !view.Postponed.IsZero():
+		t.r.Made.Postponed = true
+		zone := t.r.Window.Recurrence.Zone()
+		return t.stop(Succeeded, fmt.Sprintf("nothing is due yet: %s to be installed on %s",
+			plan.Count(len(plan.Wanted(view)), "package"), view.Postponed.Start.In(zone).Format("2006-01-02 15:04 MST")))
 	}
 	text := fmt.Sprintf("%s installed, 0 failed, %s", plan.Count(t.installed(), "package"), plan.Count(res.Reboots, "reboot"))
 	if t.w.Target.Observed.RebootRequired {
 		text += "; a reboot is required and was not made"
 	}
-	t.end(Succeeded, text)
+	return t.stop(Succeeded, text)
+}
+
+// blamed names what failed that is no package: a command, a check.
+func (t *ticker) blamed() string {
+	for _, f := range t.r.Result.Failures {
+		if f.Name == "" {
+			return "; " + f.Reason
+		}
+	}
+	return ""
 }
 
 // advice says in plain words what a person must do about what is left unsafe;
@@ -45,18 +61,20 @@ func (t *ticker) advice() string {
 }
 
 // windowOver ends a run whose window never opens again. If its last step was
-// just what was left to do, it has succeeded all the same.
-func (t *ticker) windowOver() {
+// just what was left to do, it has succeeded all the same. It returns false if
+// the run has ended.
+func (t *ticker) windowOver() bool {
 	view := t.view()
-	view.Refreshed = !t.r.Made.RefreshedFor.IsZero()
-	if _, _, more := plan.Server(view, t.r.Plan.Generation+1); !more && t.observed() {
-		t.finish()
-		return
+	view.Refreshed, view.Closed = !t.r.Made.RefreshedFor.IsZero(), false
+	ask := view
+	ask.Entered, ask.Unproved = false, false
+	if _, _, more := plan.Server(ask, t.r.Plan.Generation+1); !more && t.observed() {
+		return t.finish()
 	}
 	for _, p := range plan.Wanted(view) {
 		t.r.Result.Left = append(t.r.Result.Left, p.Name)
 	}
-	t.end(Failed, fmt.Sprintf("the window is over and does not open again; %s left", plan.Count(len(t.r.Result.Left), "package")))
+	return t.stop(Failed, fmt.Sprintf("the window is over and does not open again; %s left", plan.Count(len(t.r.Result.Left), "package")))
 }
 
 // installed counts the packages that have another version than before the run
@@ -82,6 +100,10 @@ func (t *ticker) end(s State, text string) {
 	t.r.State, t.r.Finished, t.r.Waits, t.r.Holds = s, t.w.Now, nil, nil
 	t.r.Result.Text = text
 	t.say(engineName, history.RunEnded, "", fmt.Sprintf("%s: %s", s, text))
+	m := t.r.Made
+	if t.w.Target.ID != "" && !t.r.Policy.DryRun && !m.DryRun && !m.Postponed {
+		t.next.Last = &fleet.Last{Run: t.r.ID, Succeeded: s == Succeeded, Aborted: s == Aborted, Finished: t.w.Now}
+	}
 }
 
 // lastFailure is the newest failure that is not a package's.

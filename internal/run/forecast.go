@@ -113,6 +113,11 @@ func (p *pretend) do(o action.Order, span window.Span) action.Result {
 	}
 	obs.After = o.Key()
 	res := action.Result{Outcome: action.Done, Started: span.Start, Finished: span.End, Observation: &obs}
+	if o.DryRun {
+		res.DryRun = true
+		p.target.Observed = &obs
+		return res
+	}
 	switch o.Kind {
 	case action.Install, action.Restore:
 		obs.Pending = slices.Clone(obs.Pending)

@@ -59,6 +59,10 @@ func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
 	}
 	st.Stage, st.Ended = plan.Failed, t.w.Now
 	t.r.Progress[s.ID] = st
+	if s.Closing {
+		t.closed(s, "it was handed out and never answered")
+		return
+	}
 	why := fmt.Sprintf("%s was handed to %s at %s and has not been answered since: what became of it is unknown. Look at the server's console; if it is up, see that the agent runs and reaches us; then start a new run, which looks at the server before it touches it",
 		s.Action, t.r.Name, handed.UTC().Format(time.RFC3339))
 	t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: why})
@@ -74,10 +78,15 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 		// Nothing was done; the attempt does not count.
 		st.Stage = plan.Todo
 		st.Expired++
+		t.say(engineName, history.StepEnded, s.ID, fmt.Sprintf("%s was not begun in time and is taken back", deed(s)))
+		if s.Closing && st.Expired >= maxExpired {
+			st.Stage = plan.Failed
+			t.closed(s, "the server never fetched it")
+		}
 		t.r.Progress[s.ID] = st
-		t.say(engineName, history.StepEnded, s.ID, fmt.Sprintf("%s was not begun in time and is taken back", s.Action))
 		return
 	}
+	t.r.Made.BegunFor = t.occasion().Start
 	t.r.Made.LastOrder, t.r.Made.LastEnded, t.r.Made.LastSeen = key, t.w.Now, a.Observation != nil
 	for _, c := range a.Changes {
 		t.r.Result.Changes = append(t.r.Result.Changes, c)
@@ -86,7 +95,7 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 	if a.Outcome == action.Done {
 		st.Stage = plan.Done
 		t.next.Samples = append(t.next.Samples, Sample{Kind: s.Action, Sample: fleet.Sample{Units: max(1, len(s.Packages)), Took: a.Took()}})
-		t.say(who, history.StepEnded, s.ID, fmt.Sprintf("%s done in %s", s.Action, plan.Round(a.Took())))
+		t.say(who, history.StepEnded, s.ID, fmt.Sprintf("%s done in %s", deed(s), plan.Round(a.Took())))
 	} else {
 		t.failedAttempt(s, &st, a)
 	}
@@ -95,7 +104,7 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 }
 
 func (t *ticker) failedAttempt(s plan.Step, st *plan.StepState, a action.Result) {
-	t.say("agent/"+t.r.Name, history.StepEnded, s.ID, fmt.Sprintf("%s %s: %s", s.Action, a.Outcome, reasonOf(a)))
+	t.say("agent/"+t.r.Name, history.StepEnded, s.ID, fmt.Sprintf("%s %s: %s", deed(s), a.Outcome, reasonOf(a)))
 	if st.Attempt-st.Expired < s.Attempts && a.Outcome != action.Refused {
 		st.Stage = plan.Todo
 		st.RetryAt = t.w.Now.Add(retryAfter << (st.Attempt - st.Expired - 1))
@@ -125,17 +134,52 @@ func (t *ticker) learn(s plan.Step, a action.Result) {
 			t.r.Result.Reboots++
 			t.say("agent/"+t.r.Name, history.Rebooted, s.ID, "the server is back after a reboot")
 		}
-	case action.Observe, action.Download, action.Backup, action.Command, action.Check:
+	case action.Backup:
+		m.BackedUp = m.BackedUp || a.Outcome == action.Done
+	case action.Observe, action.Download, action.Command, action.Check:
 	}
-	if st := t.r.Progress[s.ID]; st.Stage == plan.Failed && givesUp(s.Action) {
-		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: fmt.Sprintf("%s: %s", s.Action, reasonOf(a))})
+	switch s.Action { //nolint:exhaustive // the others leave the server as it was
+	case action.Install, action.Repair, action.Restore, action.Reboot:
+		m.Unproved = m.Unproved || !a.DryRun && len(t.r.Policy.Health) > 0
+	}
+	switch st := t.r.Progress[s.ID]; {
+	case st.Stage != plan.Failed && st.Stage != plan.Done:
+	case s.Closing && st.Stage == plan.Failed:
+		t.closed(s, reasonOf(a))
+	case s.Closing:
+		t.closed(s, "")
+	case st.Stage == plan.Failed && givesUp(s.Action):
+		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: fmt.Sprintf("%s: %s", deed(s), reasonOf(a))})
+	}
+}
+
+// maxExpired is how often a step that brings something back is offered to a
+// server that does not fetch it; each offer lies there for the step's timeout.
+const maxExpired = 36
+
+// closed takes in the end of a closing step: why is empty if it went well.
+func (t *ticker) closed(s plan.Step, why string) {
+	if why != "" {
+		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: fmt.Sprintf("%s: %s", deed(s), why)})
+	}
+	left := false
+	for _, o := range t.r.Plan.Root.Steps() {
+		at := t.r.Progress[o.ID].Stage
+		left = left || o.ID != s.ID && o.Action == s.Action && at != plan.Done && at != plan.Failed
+	}
+	switch {
+	case left:
+	case s.Action == action.Check:
+		t.r.Made.Unproved = false
+	default:
+		t.r.Made.Entered = false
 	}
 }
 
 // givesUp reports whether a run ends when an action has failed for good; the
 // recipe has an answer to the failures of the others.
 func givesUp(k action.Kind) bool {
-	return k == action.Refresh || k == action.Download || k == action.Reboot
+	return k == action.Refresh || k == action.Download || k == action.Reboot || k == action.Backup || k == action.Command
 }
 
 func (t *ticker) learnInstall(s plan.Step, a action.Result) {

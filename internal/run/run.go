@@ -43,6 +43,7 @@ func (s State) Ended() bool { return s == Succeeded || s == Failed || s == Abort
 // Run is one execution of a maintenance.
 type Run struct {
 	ID       string
+	Number   int64 // 1, 2, … on its target
 	Project  string
 	Target   string // the target's id
 	Name     string // the target's name, for people
@@ -52,6 +53,8 @@ type Run struct {
 	Reason   string // why a person asked for it
 	State    State
 	Policy   fleet.Policy
+	Missed   fleet.MissedRule
+	Since    time.Time // it can't have missed a start before this
 	Window   window.Window
 	Override plan.Override
 	NoticeAt time.Time // when the notice was published
@@ -87,6 +90,15 @@ type Made struct {
 	DryRun       bool // the host only says what it would do
 	Idle         int  // installations in a row that changed nothing and named nobody
 	Silent       time.Time
+
+	BegunFor  time.Time // the start of the newest occurrence in which the server has answered
+	MissedFor time.Time // the start of the newest occurrence that was missed
+	Entered   bool      // the commands that come before have begun, and those that come after are due
+	BackedUp  bool
+	Postponed bool   // what is pending is left to the occurrence that was picked for it
+	Unproved  bool   // something was changed since the health was last checked
+	Stop      string // why the run ends once what is to be brought back has been; empty: it goes on
+	StopState State  // and how
 }
 
 // Result is what a run has come to; it grows while the run works.
@@ -104,8 +116,9 @@ type Next struct {
 	Orders   []Order
 	Withdraw []string // keys of orders that may no longer begin: expire them unless they were handed out
 	Facts    []history.Fact
-	Samples  []Sample  // what the target's pace has shown
-	Wake     time.Time // when to tick again at the latest; zero: never
+	Samples  []Sample    // what the target's pace has shown
+	Last     *fleet.Last // how the run ended, if it has and it says something of the target
+	Wake     time.Time   // when to tick again at the latest; zero: never
 }
 
 // Order is an order, and the instant after which it may not begin.
@@ -128,6 +141,8 @@ type Opening struct {
 	By       string
 	Reason   string
 	Policy   fleet.Policy
+	Missed   fleet.MissedRule
+	Since    time.Time // when it could have begun at the earliest; zero: now
 	Window   window.Window
 	Override plan.Override
 }
@@ -137,8 +152,11 @@ func Open(o Opening, now time.Time) (Run, []history.Fact) {
 	r := Run{
 		ID: o.ID, Project: o.Target.Project, Target: o.Target.ID, Name: o.Target.Name, Group: o.Target.Group,
 		Schedule: o.Schedule, By: o.By, Reason: o.Reason, State: Waiting,
-		Policy: o.Policy.WithDefaults(), Window: o.Window, Override: o.Override,
+		Policy: o.Policy.WithDefaults(), Missed: o.Missed, Since: o.Since, Window: o.Window, Override: o.Override,
 		Created: now, Progress: plan.Progress{},
+	}
+	if r.Since.IsZero() {
+		r.Since = now
 	}
 	text := fmt.Sprintf("update of %s opened by %s", r.Name, r.By)
 	if o.Override.By != "" {
@@ -154,10 +172,22 @@ func Open(o Opening, now time.Time) (Run, []history.Fact) {
 }
 
 // ClaimKeys are what the run must hold while it disrupts.
-func (r Run) ClaimKeys() []string {
-	keys := []string{"target/" + r.Target}
-	if r.Group != "" {
-		keys = append(keys, "group/"+r.Project+"/"+r.Group)
+func (r Run) ClaimKeys() []string { return []string{TargetKey(r.Target)} }
+
+// TargetKey is what a run holds of a target while it disrupts it.
+func TargetKey(target string) string { return "target/" + target }
+
+// GroupKeys are the places of the run's redundancy group, of which it must
+// hold one while it disrupts; none if it is in no group. room is how many of
+// the group may be disrupted at once.
+func (r Run) GroupKeys(room int) []string {
+	if r.Group == "" {
+		return nil
+	}
+	first := "group/" + r.Project + "/" + r.Group
+	keys := []string{first}
+	for i := 2; i <= room; i++ {
+		keys = append(keys, fmt.Sprintf("%s#%d", first, i))
 	}
 	return keys
 }
@@ -216,9 +246,10 @@ func (r Run) Announce(by, text string, now time.Time) (Run, []history.Fact, erro
 	return r, []history.Fact{r.fact(now, by, history.NoticeTold, "", "notice published: "+text)}, nil
 }
 
-// Reschedule gives a run that its schedule opened the schedule's new window and policy.
-func (r Run) Reschedule(by string, w window.Window, p fleet.Policy, now time.Time) (Run, []history.Fact) {
-	r.Window, r.Policy = w, p.WithDefaults()
+// Reschedule gives a run that its schedule opened the schedule's new window,
+// policy and rule for missed starts.
+func (r Run) Reschedule(by string, s fleet.Schedule, now time.Time) (Run, []history.Fact) {
+	r.Window, r.Policy, r.Missed, r.Since = s.Window, s.Policy.WithDefaults(), s.Missed, now
 	return r, []history.Fact{r.fact(now, by, history.RunWaiting, "", "the schedule was changed; the rest follows its new window and policy")}
 }
 

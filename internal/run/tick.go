@@ -16,6 +16,7 @@ type World struct {
 	Now     time.Time
 	Target  fleet.Target
 	Freezes []window.Freeze
+	Group   plan.Group               // the redundancy group of Target; zero: it is in none
 	Claims  map[string]string        // key → the other run that holds it
 	Answers map[string]action.Result // order key → its answer, of this run's orders that have one
 	Handed  map[string]time.Time     // order key → when the host may first have seen it, of those without an answer
@@ -47,21 +48,18 @@ func Tick(r Run, w World) (Run, Next) {
 		return t.r, t.next
 	}
 	t.windows()
+	t.missedStart()
 	t.collect()
-	if t.quiet() && t.r.AbortedBy != "" {
-		t.end(Aborted, "aborted by "+t.r.AbortedBy+t.advice())
+	if t.quiet() && !t.move() {
 		return t.r, t.next
-	}
-	if t.quiet() && t.occasion().IsZero() {
-		t.windowOver()
-		return t.r, t.next
-	}
-	if t.quiet() && t.mustReplan() {
-		if !t.replan() {
-			return t.r, t.next
-		}
 	}
 	d := plan.Decide(t.r.Plan, t.r.Progress, t.world())
+	if t.mustLeave(d) {
+		if !t.leave() {
+			return t.r, t.next
+		}
+		d = plan.Decide(t.r.Plan, t.r.Progress, t.world())
+	}
 	for _, s := range d.Start {
 		t.order(s)
 	}
@@ -74,12 +72,15 @@ type ticker struct {
 	w    World
 	next Next
 
-	open, ahead window.Span // the open occurrence and the one after it
+	open, ahead         window.Span // the open occurrence and the one after it
+	slotOpen, slotAhead window.Span // and of the window that reboots have to themselves
 }
 
 func (t *ticker) windows() {
 	t.open, _ = t.r.Window.Current(t.w.Now)
 	t.ahead, _ = t.r.Window.Next(t.w.Now)
+	t.slotOpen, _ = t.r.Policy.RebootWindow.Current(t.w.Now)
+	t.slotAhead, _ = t.r.Policy.RebootWindow.Next(t.w.Now)
 }
 
 // occasion is the occurrence that what starts now would be for.
@@ -88,6 +89,35 @@ func (t *ticker) occasion() window.Span {
 		return t.open
 	}
 	return t.ahead
+}
+
+// move brings the plan up to date, with nothing under way. It returns false if
+// the run ended.
+func (t *ticker) move() bool {
+	switch {
+	case t.leaving():
+		return true
+	case t.r.Made.Stop != "":
+		return t.stopped()
+	case t.r.AbortedBy != "":
+		return t.stop(Aborted, "aborted by "+t.r.AbortedBy+t.advice())
+	case t.neverAgain():
+		return t.windowOver()
+	case t.mustReplan():
+		return t.replan()
+	}
+	return true
+}
+
+// neverAgain reports whether nothing more can be begun: the window does not
+// open again, nor does the one that an outstanding reboot has to itself.
+func (t *ticker) neverAgain() bool {
+	if !t.occasion().IsZero() {
+		return false
+	}
+	obs := t.w.Target.Observed
+	reboot := t.r.Policy.Reboot == fleet.RebootOwnWindow && obs != nil && obs.RebootRequired
+	return !reboot || t.slotOpen.IsZero() && t.slotAhead.IsZero()
 }
 
 // quiet reports whether nothing is under way.
@@ -109,7 +139,7 @@ func (t *ticker) mustReplan() bool {
 	for _, s := range t.r.Plan.Root.Steps() {
 		switch t.r.Progress[s.ID].Stage {
 		case plan.Failed:
-			broke = true
+			broke = broke || !s.Closing
 		case plan.Done:
 		default:
 			over = false
@@ -133,32 +163,58 @@ func (t *ticker) mustRefresh() bool {
 
 func (t *ticker) view() plan.ServerView {
 	m := t.r.Made
-	return plan.ServerView{
+	v := plan.ServerView{
 		Target: t.w.Target, Policy: t.r.Policy, Refreshed: !t.mustRefresh(),
 		Settled: m.Settled, Failed: m.Failed, Before: m.Before,
 		DryRun: m.DryRun, Repairs: m.Repairs, Restores: m.Restores, Reboots: t.r.Result.Reboots,
+		Entered: m.Entered, BackedUp: m.BackedUp, Unproved: m.Unproved, Installed: t.installed() > 0,
+		Closed: t.occasion().IsZero(),
 	}
+	v.Postponed = t.postponed(v)
+	return v
+}
+
+// postponed is the later occurrence that was picked for what is pending, if
+// the policy lets updates wait; zero: they are installed in this one.
+func (t *ticker) postponed(v plan.ServerView) window.Span {
+	if t.r.Policy.Within == 0 || t.r.Override.By != "" || len(t.r.Made.Settled) > 0 {
+		return window.Span{}
+	}
+	known, ok := plan.OldestWanted(v)
+	if !ok {
+		return window.Span{}
+	}
+	if known.IsZero() {
+		known = t.w.Now
+	}
+	pick, ok := fleet.Pick(t.r.Target, t.r.Window, known, t.r.Policy.Within, t.w.Now)
+	if !ok || !pick.Start.After(t.occasion().Start) {
+		return window.Span{}
+	}
+	return pick
 }
 
 // replan asks the recipe for what is left. It returns false if the run ended.
 func (t *ticker) replan() bool {
 	for id, st := range t.r.Progress {
-		if s, ok := t.r.Plan.Step(id); ok && st.Stage == plan.Failed && (givesUp(s.Action) || !t.r.Made.Silent.IsZero()) {
-			t.end(Failed, t.lastFailure(string(s.Action)))
-			return false
+		if s, ok := t.r.Plan.Step(id); ok && st.Stage == plan.Failed && !s.Closing && (givesUp(s.Action) || !t.r.Made.Silent.IsZero()) {
+			return t.stop(Failed, t.lastFailure(string(s.Action)))
 		}
 	}
 	if t.r.Made.LastOrder != "" && !t.observed() {
 		// The recipe is asked only about fresh facts.
 		return true
 	}
-	view := t.view()
-	generation := t.r.Plan.Generation + 1
-	root, why, ok := plan.Server(view, generation)
+	root, why, ok := plan.Server(t.view(), t.r.Plan.Generation+1)
 	if !ok {
-		t.finish()
-		return false
+		return t.finish()
 	}
+	return t.adopt(root, why)
+}
+
+// adopt makes a tree the run's plan. It returns false if the run ended.
+func (t *ticker) adopt(root plan.Node, why string) bool {
+	generation := t.r.Plan.Generation + 1
 	child := plan.Plan{
 		ID: fmt.Sprintf("%s.%d", t.r.ID, generation), Parent: t.r.Plan.ID,
 		Generation: generation, Made: t.w.Now, Why: why, Root: root,
@@ -188,9 +244,10 @@ func (t *ticker) observed() bool {
 func (t *ticker) world() plan.World {
 	return plan.World{
 		Now: t.w.Now, Window: t.open, Length: t.r.Window.Duration, Next: t.ahead, Prepare: t.r.Policy.Prepare,
-		Freezes: t.w.Freezes, Override: t.r.Override,
+		Slot: t.slotOpen, SlotLength: t.r.Policy.RebootWindow.Duration, SlotNext: t.slotAhead,
+		Freezes: t.w.Freezes, Override: t.r.Override, MissedStart: t.skips(),
 		NoticeLead: t.r.Policy.NoticeLead, NoticeAt: t.r.NoticeAt,
-		ClaimKeys: t.r.ClaimKeys(), Claims: t.w.Claims,
+		ClaimKeys: t.r.ClaimKeys(), ClaimOne: t.r.GroupKeys(t.w.Group.Rules.Room()), Claims: t.w.Claims, Group: t.w.Group,
 		Known:      map[string]plan.Fact{plan.FactObserved: {Holds: t.observed(), Seen: t.w.Now}},
 		LastAction: t.r.Made.LastEnded,
 		PausedBy:   t.r.PausedBy, AbortedBy: t.r.AbortedBy,
@@ -209,17 +266,40 @@ func (t *ticker) order(s plan.Start) {
 		t.r.Started = t.w.Now
 	}
 	if s.Step.Disrupts {
-		t.r.Holds = t.r.ClaimKeys()
+		t.hold()
+	}
+	if s.Step.Disrupts && !s.Step.Closing && len(t.r.Policy.Before)+len(t.r.Policy.After) > 0 {
+		t.r.Made.Entered = true
 	}
 	t.next.Orders = append(t.next.Orders, Order{StartBy: s.StartBy, Order: action.Order{
 		Run: t.r.ID, Step: s.Step.ID, Attempt: s.Attempt, Target: s.Step.Target,
-		Kind: s.Step.Action, Packages: s.Step.Packages, BootID: s.Step.BootID, Timeout: s.Step.Timeout,
+		Kind: s.Step.Action, Packages: s.Step.Packages, BootID: s.Step.BootID,
+		Command: s.Step.Command, DryRun: s.Step.DryRun, Timeout: s.Step.Timeout,
 	}})
-	what := string(s.Step.Action)
+	what := deed(s.Step)
 	if n := len(s.Step.Packages); n > 0 {
 		what += " of " + plan.Count(n, "package")
 	}
 	t.say(engineName, history.StepStarted, s.Step.ID, fmt.Sprintf("%s ordered, expected to take %s", what, plan.Round(s.Step.Estimate)))
+}
+
+// hold takes what a disruptive step must hold.
+func (t *ticker) hold() {
+	t.r.Holds = t.r.ClaimKeys()
+	if key, ok := t.world().FreeClaim(); ok {
+		t.r.Holds = append(t.r.Holds, key)
+	}
+}
+
+// deed is what a step does, in words.
+func deed(s plan.Step) string {
+	switch {
+	case s.Command != "":
+		return fmt.Sprintf("%s %q", s.Action, s.Command)
+	case s.DryRun:
+		return "dry run of " + string(s.Action)
+	}
+	return string(s.Action)
 }
 
 // settle sets state, waits, claims and the next tick after a decision.
@@ -242,8 +322,8 @@ func (t *ticker) settle(d plan.Decision) {
 	default:
 		t.r.State = Waiting
 	}
-	if t.r.State == Paused || t.r.State == Waiting && t.open.IsZero() {
-		t.r.Holds = nil // nothing is under way, and nothing starts soon
+	if !t.r.Made.Entered && (t.r.State == Paused || t.r.State == Waiting && t.open.IsZero() && t.slotOpen.IsZero()) {
+		t.r.Holds = nil // nothing is under way or to be brought back, and nothing starts soon
 	}
 	if t.r.State == Waiting && len(d.Waits) > 0 && (len(before) == 0 || before[0].Reason.Code != d.Waits[0].Reason.Code) {
 		t.say(engineName, history.RunWaiting, d.Waits[0].Step, "waits: "+d.Waits[0].Reason.Words("en", t.r.Window.Recurrence.Zone()))
@@ -260,9 +340,14 @@ func (t *ticker) wake() time.Time {
 		}
 	}
 	sooner(t.open.End)
+	sooner(t.slotOpen.End)
+	if t.mayMiss() {
+		sooner(t.missedAt())
+	}
 	for _, w := range t.r.Waits {
 		sooner(w.Reason.Until)
-		if w.Reason.Code == plan.Claimed || w.Reason.Code == plan.Stale {
+		switch w.Reason.Code { //nolint:exhaustive // of the others somebody tells us, or Until does
+		case plan.Claimed, plan.Stale, plan.BudgetUsed, plan.GroupStopped, plan.CanaryFirst:
 			sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
 		}
 	}
@@ -277,7 +362,10 @@ func (t *ticker) wake() time.Time {
 	}
 	// A long wait for a window needs no look in between.
 	if t.r.State == Waiting && len(t.r.Waits) > 0 && t.r.Waits[0].Reason.Code == plan.WindowClosed && !t.r.Waits[0].Reason.Until.IsZero() {
-		return t.r.Waits[0].Reason.Until
+		at = t.r.Waits[0].Reason.Until
+		if !t.ahead.IsZero() {
+			sooner(t.ahead.Start.Add(-t.r.Policy.Prepare))
+		}
 	}
 	return at
 }

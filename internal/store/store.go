@@ -71,6 +71,8 @@ type Lease struct {
 type Tx interface {
 	Targets
 	Schedules
+	Templates
+	Groups
 	Freezes
 	Runs
 	Orders
@@ -124,7 +126,7 @@ type Targets interface {
 // TargetFilter selects targets; empty fields select all.
 type TargetFilter struct {
 	Project string
-	Group   string
+	Group   string // with Project: names of groups are unique in a project only
 	After   string // only ids after this one
 	Limit   int    // 0: all
 }
@@ -133,8 +135,34 @@ type TargetFilter struct {
 type Schedules interface {
 	Schedule(id string) (fleet.Schedule, error)
 	Schedules(f ScheduleFilter) ([]fleet.Schedule, error)
+	// PutSchedule inserts (Revision 0) or replaces by compare-and-set, and
+	// returns what is stored now. It gives a new schedule its Number: the
+	// target's next one, never one that was given before.
 	PutSchedule(s fleet.Schedule) (fleet.Schedule, error)
 	DeleteSchedule(id string) error
+}
+
+// Templates are what schedules are made from.
+type Templates interface {
+	Template(id string) (fleet.Template, error)
+	// Templates lists, by id, those of a project and those for all projects.
+	// Empty project: those of every project.
+	Templates(project string) ([]fleet.Template, error)
+	// PutTemplate inserts (Revision 0) or replaces by compare-and-set, and
+	// returns what is stored now.
+	PutTemplate(t fleet.Template) (fleet.Template, error)
+	DeleteTemplate(id string) error
+}
+
+// Groups are the redundancy groups that somebody has described.
+type Groups interface {
+	Group(project, name string) (fleet.Group, error)
+	// Groups lists by project and name. Empty project: those of every project.
+	Groups(project string) ([]fleet.Group, error)
+	// PutGroup inserts (Revision 0) or replaces by compare-and-set, and
+	// returns what is stored now.
+	PutGroup(g fleet.Group) (fleet.Group, error)
+	DeleteGroup(project, name string) error
 }
 
 // ScheduleFilter selects schedules, by id; empty fields select all.
@@ -162,6 +190,7 @@ type Runs interface {
 	Runs(f RunFilter) ([]run.Run, error)
 	// PutRun inserts (Revision 0) or replaces by compare-and-set, and sets
 	// the run's claims to exactly r.Holds: conflict if another run holds one.
+	// It gives a new run its Number: the target's next one.
 	PutRun(r run.Run) (run.Run, error)
 }
 
@@ -170,6 +199,7 @@ type RunFilter struct {
 	Project  string
 	Target   string
 	Schedule string
+	Number   int64  // with Target; 0: any
 	Open     bool   // only those that have not ended
 	Before   string // only those older than this id; ids grow with time
 	Limit    int    // 0: all

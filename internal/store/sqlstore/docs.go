@@ -31,13 +31,54 @@ type targetDoc struct {
 type scheduleDoc struct {
 	fleet.Schedule
 	Window   windowDoc
+	Policy   policyDoc
+	Number   absent `json:",omitempty"`
 	Revision absent `json:",omitempty"`
 }
 
 type runDoc struct {
 	run.Run
 	Window   windowDoc
+	Policy   policyDoc
+	Number   absent `json:",omitempty"`
 	Revision absent `json:",omitempty"`
+}
+
+type templateDoc struct {
+	fleet.Template
+	Window   windowDoc
+	Policy   policyDoc
+	Revision absent `json:",omitempty"`
+}
+
+type groupDoc struct {
+	fleet.Group
+	Revision absent `json:",omitempty"`
+}
+
+// policyDoc is a policy whose window is written as people write it.
+type policyDoc struct {
+	fleet.Policy
+	RebootWindow *windowDoc `json:",omitempty"`
+}
+
+func policyToDoc(p fleet.Policy) policyDoc {
+	d := policyDoc{Policy: p}
+	if !p.RebootWindow.Recurrence.IsZero() {
+		w := windowToDoc(p.RebootWindow)
+		d.RebootWindow = &w
+	}
+	return d
+}
+
+func (d policyDoc) policy() (fleet.Policy, error) {
+	p := d.Policy
+	if d.RebootWindow == nil {
+		return p, nil
+	}
+	var err error
+	p.RebootWindow, err = d.RebootWindow.window()
+	return p, err
 }
 
 // windowDoc is a window as people write it, such as "4h0m0s" from an RRULE.

@@ -76,8 +76,8 @@ func (t *tx) PutTarget(target fleet.Target) (fleet.Target, error) {
 		return none, err
 	}
 	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed}
-	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, generation, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, 0, 1) ON CONFLICT DO NOTHING`
+	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, generation, numbered, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 1) ON CONFLICT DO NOTHING`
 	update := `UPDATE targets SET project = $2, name = $3, grp = $4, doc = $5, observed = $6, revision = revision + 1
 		WHERE id = $1 AND revision = $7`
 	if err := t.put("target", target.ID, target.Revision, insert, update, args); err != nil {
@@ -142,12 +142,12 @@ func (t *tx) remove(what, id, query string) error {
 	return err
 }
 
-const selectSchedule = `SELECT doc, revision FROM schedules`
+const selectSchedule = `SELECT doc, number, revision FROM schedules`
 
 func scanSchedule(row scanner) (fleet.Schedule, error) {
 	var text string
-	var revision int64
-	if err := row.Scan(&text, &revision); err != nil {
+	var number, revision int64
+	if err := row.Scan(&text, &number, &revision); err != nil {
 		return fleet.Schedule{}, err
 	}
 	var d scheduleDoc
@@ -155,9 +155,12 @@ func scanSchedule(row scanner) (fleet.Schedule, error) {
 		return fleet.Schedule{}, err
 	}
 	s := d.Schedule
-	s.Revision = revision
+	s.Number, s.Revision = number, revision
 	var err error
-	s.Window, err = d.Window.window()
+	if s.Window, err = d.Window.window(); err != nil {
+		return s, err
+	}
+	s.Policy, err = d.Policy.policy()
 	return s, err
 }
 
@@ -180,7 +183,7 @@ func (t *tx) Schedules(f store.ScheduleFilter) ([]fleet.Schedule, error) {
 // PutSchedule implements store.Schedules.
 func (t *tx) PutSchedule(s fleet.Schedule) (fleet.Schedule, error) {
 	none := fleet.Schedule{}
-	doc, err := encode(scheduleDoc{Schedule: s, Window: windowToDoc(s.Window)})
+	doc, err := encode(scheduleDoc{Schedule: s, Window: windowToDoc(s.Window), Policy: policyToDoc(s.Policy)})
 	if err != nil {
 		return none, fault.Internal("write schedule", err)
 	}
@@ -195,9 +198,14 @@ func (t *tx) PutSchedule(s fleet.Schedule) (fleet.Schedule, error) {
 		s.Target, s.Name, s.ID); err != nil {
 		return none, err
 	}
+	if s.Revision == 0 {
+		if _, err := t.exec("number schedule", `UPDATE targets SET numbered = numbered + 1 WHERE id = $1`, s.Target); err != nil {
+			return none, err
+		}
+	}
 	args := []any{s.ID, s.Project, s.Target, s.Name, doc}
-	insert := `INSERT INTO schedules (id, project, target, name, doc, revision)
-		VALUES ($1, $2, $3, $4, $5, 1) ON CONFLICT DO NOTHING`
+	insert := `INSERT INTO schedules (id, project, target, name, doc, number, revision)
+		VALUES ($1, $2, $3, $4, $5, (SELECT numbered FROM targets WHERE id = $3), 1) ON CONFLICT DO NOTHING`
 	update := `UPDATE schedules SET project = $2, target = $3, name = $4, doc = $5, revision = revision + 1
 		WHERE id = $1 AND revision = $6`
 	if err := t.put("schedule", s.ID, s.Revision, insert, update, args); err != nil {

@@ -8,12 +8,12 @@ import (
 	"upkeep/internal/store"
 )
 
-const selectRun = `SELECT doc, revision FROM runs`
+const selectRun = `SELECT doc, number, revision FROM runs`
 
 func scanRun(row scanner) (run.Run, error) {
 	var text string
-	var revision int64
-	if err := row.Scan(&text, &revision); err != nil {
+	var number, revision int64
+	if err := row.Scan(&text, &number, &revision); err != nil {
 		return run.Run{}, err
 	}
 	var d runDoc
@@ -21,9 +21,12 @@ func scanRun(row scanner) (run.Run, error) {
 		return run.Run{}, err
 	}
 	r := d.Run
-	r.Revision = revision
+	r.Number, r.Revision = number, revision
 	var err error
-	r.Window, err = d.Window.window()
+	if r.Window, err = d.Window.window(); err != nil {
+		return r, err
+	}
+	r.Policy, err = d.Policy.policy()
 	return r, err
 }
 
@@ -38,6 +41,9 @@ func (t *tx) Runs(f store.RunFilter) ([]run.Run, error) {
 	w.equal("project", f.Project)
 	w.equal("target", f.Target)
 	w.equal("schedule", f.Schedule)
+	if f.Number != 0 {
+		w.add("number = ?", f.Number)
+	}
 	if f.Before != "" {
 		w.add("id < ?", f.Before)
 	}
@@ -50,7 +56,7 @@ func (t *tx) Runs(f store.RunFilter) ([]run.Run, error) {
 // PutRun implements store.Runs.
 func (t *tx) PutRun(r run.Run) (run.Run, error) {
 	none := run.Run{}
-	doc, err := encode(runDoc{Run: r, Window: windowToDoc(r.Window)})
+	doc, err := encode(runDoc{Run: r, Window: windowToDoc(r.Window), Policy: policyToDoc(r.Policy)})
 	if err != nil {
 		return none, fault.Internal("write run", err)
 	}
@@ -68,8 +74,8 @@ func (t *tx) PutRun(r run.Run) (run.Run, error) {
 		ended = 1
 	}
 	args := []any{r.ID, r.Project, r.Target, r.Schedule, ended, doc}
-	insert := `INSERT INTO runs (id, project, target, schedule, ended, doc, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, 1) ON CONFLICT DO NOTHING`
+	insert := `INSERT INTO runs (id, project, target, schedule, ended, doc, number, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, (SELECT COALESCE(MAX(number), 0) + 1 FROM runs WHERE target = $3), 1) ON CONFLICT DO NOTHING`
 	update := `UPDATE runs SET project = $2, target = $3, schedule = $4, ended = $5, doc = $6, revision = revision + 1
 		WHERE id = $1 AND revision = $7`
 	if err := t.put("run", r.ID, r.Revision, insert, update, args); err != nil {
