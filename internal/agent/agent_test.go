@@ -63,6 +63,8 @@ func TestNotBegun(t *testing.T) {
 	allow := agent.Allow{Kinds: []action.Kind{action.Install}, Hold: []string{"ker*"}}
 	stale := order(9, action.Reboot)
 	stale.BootID = "another"
+	nameless, unknown := order(9, action.Command), order(9, action.Check)
+	nameless.Command, unknown.Command = "stop", "healthy"
 	other := order(9, action.Install, good)
 	other.Target, other.Step = "somebody else", "other"
 	for name, c := range map[string]struct {
@@ -75,6 +77,8 @@ func TestNotBegun(t *testing.T) {
 		"kind":       {allow, order(9, action.Refresh), time.Hour, action.Refused, "does not allow to refresh"},
 		"package":    {allow, order(9, action.Install, good, kernel), time.Hour, action.Refused, "holds the package kernel"},
 		"unknown":    {agent.Allow{}, order(9, "dance"), time.Hour, action.Refused, `"dance"`},
+		"command":    {allow, nameless, time.Hour, action.Refused, `does not allow to run "stop" as a command`},
+		"no command": {agent.Allow{}, unknown, time.Hour, action.Refused, `no command named "healthy"`},
 		"boot":       {agent.Allow{}, stale, time.Hour, action.Refused, "for boot"},
 		"target":     {agent.Allow{}, other, time.Hour, action.Refused, "somebody else"},
 		"generation": {agent.Allow{}, order(2, action.Install, good), time.Hour, action.Refused, "generation 5 has been seen"},

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,6 +97,71 @@ func TestCrashAtEveryStep(t *testing.T) {
 				h := newHost(t, agent.Allow{}, func(w *agenttest.World, _ *plane) { w.CrashAfter(n, crash) })
 				update(t, h)
 				wellTreated(t, h)
+				h.end(t)
+			})
+			if t.Failed() {
+				t.Fatalf("crash %d at step %d of %d", crash, n, steps)
+			}
+		}
+	}
+}
+
+// around gives the orders around an update: a copy, a command, a dry run, a check.
+func around(t testing.TB, h *host) {
+	t.Helper()
+	generation := 0
+	ask := func(kind action.Kind, change func(*action.Order)) action.Result {
+		for {
+			generation++
+			o := order(generation, kind)
+			change(&o)
+			switch r := h.plane.wait(t, h.plane.give(o, time.Hour)); {
+			case r.Outcome == action.Expired: // it was never begun
+			case r.Outcome == action.Interrupted && (kind == action.Backup || kind == action.Command):
+			default:
+				return r
+			}
+		}
+	}
+	name := func(name string) func(*action.Order) { return func(o *action.Order) { o.Command = name } }
+	for _, r := range []action.Result{ask(action.Backup, name("copy")), ask(action.Command, name("stop")), ask(action.Check, name("health"))} {
+		if r.Outcome != action.Done || r.DryRun {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if r := ask(action.Command, func(o *action.Order) { o.Command, o.DryRun = "stop", true }); r.Outcome != action.Done || !r.DryRun {
+		t.Fatalf("dry run: %+v", r)
+	}
+	r := ask(action.Install, func(o *action.Order) { o.Packages, o.DryRun = []action.Package{good}, true })
+	if r.Outcome != action.Done || !r.DryRun || r.Changes != nil || h.Version("good") != "1" {
+		t.Fatalf("dry run: %+v, %s", r, h.Version("good"))
+	}
+	boots, boot := h.Boots(), r.Observation.BootID
+	r = ask(action.Reboot, func(o *action.Order) { o.BootID, o.DryRun = boot, true })
+	if crashed := h.Boots() - boots; r.Outcome == action.Done && !r.DryRun || crashed > 1 || !slices.Equal(r.Observation.Commands, []string{"copy", "health", "stop"}) {
+		t.Fatalf("dry run: %+v, %d boots", r, crashed)
+	}
+}
+
+// Commands are cut off at each step too: nothing is run twice but a check, and
+// a dry run stays one.
+func TestCommandsCrashAtEveryStep(t *testing.T) {
+	steps := 0
+	story(t, agent.Allow{}, nil, func(t *testing.T, h *host) {
+		around(t, h)
+		if h.Boots() != 1 {
+			t.Errorf("a dry run made %d boots", h.Boots())
+		}
+		steps = h.Steps()
+	})
+	if steps < 30 {
+		t.Fatalf("only %d steps", steps)
+	}
+	for _, crash := range []agenttest.Crash{agenttest.KillAgent, agenttest.CutPower} {
+		for n := 1; n <= steps; n++ {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(t, agent.Allow{}, func(w *agenttest.World, _ *plane) { w.CrashAfter(n, crash) })
+				around(t, h)
 				h.end(t)
 			})
 			if t.Failed() {

@@ -30,13 +30,17 @@ type Hands interface {
 	//
 	// A reboot that succeeds does not return; one that has not happened
 	// after the order's timeout has failed.
+	//
+	// An order that is a dry run changes nothing: its result says so, and
+	// what would be done.
 	Begin(ctx context.Context, o action.Order, memo json.RawMessage) (action.Result, error)
 
 	// Adopt waits for the end of an order that was, or was about to be, begun
 	// by an earlier process of this agent, and returns what Begin would have.
-	// It begins nothing. If nobody knows how the work ended (the host
-	// crashed, or it was never begun) the outcome is Interrupted, unless all
-	// that was asked for is so.
+	// It begins nothing, but a Check and a dry run, which change nothing, may
+	// be done again. If nobody knows how the work ended (the host crashed, or
+	// it was never begun) the outcome is Interrupted, unless all that was
+	// asked for is so.
 	Adopt(ctx context.Context, o action.Order, memo json.RawMessage) (action.Result, error)
 
 	// Forget removes what Begin left behind for Adopt. It may be called again.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -226,6 +227,15 @@ func TestForgettable(t *testing.T) {
 	}
 }
 
+// many is that many named commands.
+func many(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "  c%d: [/bin/true]\n", i)
+	}
+	return text.String()
+}
+
 func TestAllow(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "agent.yaml")
 	load := func(text string) (Allow, error) {
@@ -244,6 +254,16 @@ func TestAllow(t *testing.T) {
 	}) {
 		t.Errorf("%+v, %v", a, err)
 	}
+	named, err := load("commands:\n  stop-shop: [/usr/local/bin/shop, stop]\n  wait: [/bin/sleep, '5', '']\n")
+	if err != nil || !reflect.DeepEqual(named.Commands, map[string][]string{"stop-shop": {"/usr/local/bin/shop", "stop"}, "wait": {"/bin/sleep", "5", ""}}) || named.Kinds != nil {
+		t.Errorf("%+v, %v", named, err)
+	}
+	if _, err := load("commands:\n" + many(64)); err != nil {
+		t.Error(err)
+	}
+	if why := a.forbids(action.Order{Kind: action.Check, Command: "healthy"}); why != `this host's owner does not allow to run "healthy" as a check` {
+		t.Error(why)
+	}
 	if !a.Holds("linux-image-6.1.0-1-amd64") || !a.Holds("curl:i386") || a.Holds("curlew") {
 		t.Error("holds")
 	}
@@ -254,6 +274,9 @@ func TestAllow(t *testing.T) {
 		t.Errorf("nothing allowed: %+v, %v", a, err)
 	}
 	for text, word := range map[string]string{
+		"commands: {Stop: [/bin/true]}\n": `"Stop"`, "commands: {'a b': [/bin/true]}\n": `"a b"`, "commands: {a: [bin/true]}\n": "absolute", "commands: {a: [/bin/sleep, 010]}\n": "quotes", "commands: {a: []}\n": "no program",
+		"commands: {a: [/usr/../bin/true]}\n": "absolute", "commands: {a: /bin/true}\n": "commands", "commands: {a: [\"/bin/echo\", \"\\0\"]}\n": "zero byte",
+		"commands: {a: [/bin/true], a: [/bin/false]}\n": `"a"`, "commands: {" + strings.Repeat("a", 64) + ": [/bin/true]}\n": "1 to 63", "commands:\n" + many(65): "65",
 		"alow: [install]\n": "alow", "allow: [upgrade]\n": "upgrade", "hold: ['[']\n": "hold", "dryRun: perhaps\n": "dryRun", "allow: {": "",
 	} {
 		if _, err := load(text); !fault.Is(err, fault.KindInvalid) || !strings.Contains(err.Error(), word) {

@@ -176,10 +176,14 @@ func packages() []agenttest.Package {
 	}
 }
 
+var commands = []agenttest.Command{
+	{Name: "copy", Takes: 30 * time.Second}, {Name: "stop", Takes: 5 * time.Second}, {Name: "health", Takes: 2 * time.Second},
+}
+
 func newHost(t testing.TB, allow agent.Allow, before func(*agenttest.World, *plane)) *host {
 	h := &host{
 		World: agenttest.New(agenttest.Config{
-			Name: "web-1", Packages: packages(), LookTakes: time.Second, RefreshTakes: 5 * time.Second, FetchTakes: time.Second,
+			Name: "web-1", Packages: packages(), Commands: commands, LookTakes: time.Second, RefreshTakes: 5 * time.Second, FetchTakes: time.Second,
 			Shutdown: 5 * time.Second, Down: 40 * time.Second, Restart: time.Second,
 		}),
 		plane: newPlane(), over: make(chan error, 1),

@@ -164,7 +164,8 @@ func (a *Agent) writeBegun(ctx context.Context, rec Record, deadline time.Time, 
 
 // adopt finds out what became of an order that was begun before.
 func (a *Agent) adopt(ctx context.Context, order action.Order, rec Record) (action.Result, error) {
-	if order.Kind == action.Reboot && rec.BootID != a.boot {
+	// One that was only played is played again: this boot has another reason.
+	if order.Kind == action.Reboot && rec.BootID != a.boot && !order.DryRun && !a.cfg.Allow.DryRun {
 		return action.Result{Outcome: action.Done}, nil
 	}
 	return a.cfg.Hands.Adopt(ctx, order, rec.Memo)

@@ -85,7 +85,10 @@ func (f agentFlags) run(ctx context.Context, version string, log *slog.Logger) e
 		return err
 	}
 	defer door.Close()
-	hands, err := host.New(host.Config{Dir: f.data, RebootCommand: allow.RebootCommand, DryRun: allow.DryRun, Holds: allow.Holds, Log: log}, managers...)
+	hands, err := host.New(host.Config{
+		Dir: f.data, RebootCommand: allow.RebootCommand, Commands: allow.Commands, AllowFile: f.allow,
+		DryRun: allow.DryRun, Holds: allow.Holds, Log: log,
+	}, managers...)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ func (h hands) Look(ctx context.Context) (action.Observation, error) {
 	obs := action.Observation{
 		BootID: w.bootID(), Hostname: w.cfg.Name, System: "Pretended GNU/Linux", Kernel: "6.1.0", Arch: "amd64", Manager: "apt",
 		RebootRequired: len(w.reboot) > 0, RebootPackages: slices.Clone(w.reboot), ListsAge: time.Since(w.fresh),
+		Commands: slices.Sorted(maps.Keys(w.commands)),
 	}
 	for _, name := range slices.Sorted(maps.Keys(w.packages)) {
 		p := w.packages[name]
@@ -65,14 +66,21 @@ func (h hands) Look(ctx context.Context) (action.Observation, error) {
 // memo is the versions before an order.
 type memo map[string]string
 
-func (h hands) Prepare(ctx context.Context, _ action.Order) (json.RawMessage, error) {
+func (h hands) Prepare(ctx context.Context, o action.Order) (json.RawMessage, error) {
 	w := h.l.world
 	if err := h.step(); err != nil {
 		return nil, err
 	}
 	w.mu.Lock()
 	busy := time.Until(w.locked)
+	_, named := w.commands[o.Command]
 	w.mu.Unlock()
+	switch {
+	case o.Kind.Names() && !named:
+		return nil, agent.Refuse("this host's owner has no command named %q", o.Command)
+	case o.Kind.Names() || o.DryRun:
+		busy = 0 // nobody's lock is in the way
+	}
 	if busy > 0 && !sleep(ctx, busy) {
 		return nil, fmt.Errorf("somebody else holds the package manager's lock: %w", ctx.Err())
 	}
@@ -90,6 +98,13 @@ func (w *World) versions() memo {
 }
 
 func (h hands) Begin(ctx context.Context, o action.Order, before json.RawMessage) (action.Result, error) {
+	if o.DryRun && o.Kind != action.Observe {
+		return h.pretend(o)
+	}
+	return h.begin(ctx, o, before)
+}
+
+func (h hands) begin(ctx context.Context, o action.Order, before json.RawMessage) (action.Result, error) {
 	w := h.l.world
 	w.mu.Lock()
 	if err := w.step(h.l); err != nil {
@@ -98,7 +113,7 @@ func (h hands) Begin(ctx context.Context, o action.Order, before json.RawMessage
 	}
 	k := &work{ended: make(chan struct{})}
 	w.works[o.Key()] = k
-	w.note(Event{What: Began, Key: o.Key(), Kind: o.Kind})
+	w.note(Event{What: Began, Key: o.Key(), Kind: o.Kind, Command: o.Command})
 	go w.do(h.l.power, o, k)
 	err := w.step(h.l)
 	w.mu.Unlock()
@@ -108,16 +123,48 @@ func (h hands) Begin(ctx context.Context, o action.Order, before json.RawMessage
 	return h.wait(ctx, o, k, before)
 }
 
+// pretend answers a dry run.
+func (h hands) pretend(o action.Order) (action.Result, error) {
+	w := h.l.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.step(h.l); err != nil {
+		return action.Result{}, err
+	}
+	w.note(Event{What: Pretended, Key: o.Key(), Kind: o.Kind, Command: o.Command})
+	r := action.Result{Outcome: action.Done, Started: time.Now(), DryRun: true, Reason: "dry run: nothing was changed"}
+	for _, want := range o.Packages {
+		if why := w.unknown(o, want); why != "" {
+			r.Outcome, r.Reason = action.Failed, "dry run: "+why
+			r.Failures = append(r.Failures, action.Failure{Name: want.Name, Reason: why})
+		}
+	}
+	if o.Kind.Names() {
+		r.Reason += "; would run: " + o.Command
+	}
+	return r, w.step(h.l)
+}
+
 func (h hands) Adopt(ctx context.Context, o action.Order, before json.RawMessage) (action.Result, error) {
 	w := h.l.world
 	if err := h.step(); err != nil {
 		return action.Result{}, err
 	}
+	if o.DryRun && o.Kind != action.Observe {
+		return h.pretend(o)
+	}
 	w.mu.Lock()
 	k := w.works[o.Key()]
+	again := k == nil && o.Kind == action.Check && !w.again[o.Key()]
+	if again {
+		w.again[o.Key()] = true
+	}
 	w.mu.Unlock()
-	if k != nil {
+	switch {
+	case k != nil:
 		return h.wait(ctx, o, k, before)
+	case again:
+		return h.begin(ctx, o, before)
 	}
 	return h.answer(o, action.Result{Outcome: action.Interrupted, Reason: "nobody knows how it ended"}, before)
 }
@@ -201,7 +248,7 @@ func (w *World) do(power context.Context, o action.Order, k *work) {
 		}
 		r.Finished = time.Now()
 		k.result = r
-		w.note(Event{What: Finished, Key: o.Key(), Kind: o.Kind})
+		w.note(Event{What: Finished, Key: o.Key(), Kind: o.Kind, Command: o.Command})
 	}()
 	fail := func(name, reason string) {
 		r.Outcome = action.Failed
@@ -237,17 +284,41 @@ func (w *World) do(power context.Context, o action.Order, k *work) {
 			return
 		}
 		fail("", fmt.Sprintf("the host still runs the same boot after %s", o.Timeout))
+	case action.Backup, action.Command, action.Check:
+		if reason := w.command(power, o); reason != "" {
+			fail("", reason)
+		}
 	}
+}
+
+// command runs a named command, and says why it failed.
+func (w *World) command(power context.Context, o action.Order) string {
+	w.mu.Lock()
+	c, f := w.commands[o.Command], w.failing[o.Command]
+	if f.times > 0 {
+		c.Fails = f.why
+		w.failing[o.Command] = failing{f.why, f.times - 1}
+	}
+	w.mu.Unlock()
+	switch {
+	case !sleep(power, min(c.Takes, o.Timeout)):
+		return "cut off"
+	case c.Takes > o.Timeout:
+		return fmt.Sprintf("the command %q was stopped after %s", o.Command, o.Timeout)
+	case c.Fails != "":
+		return fmt.Sprintf("the command %q ended with exit code 1: %s", o.Command, c.Fails)
+	}
+	return ""
 }
 
 // install brings one package to a version, and says why that failed.
 func (w *World) install(power context.Context, o action.Order, want action.Package) string {
 	w.mu.Lock()
-	p := w.packages[want.Name]
-	if p == nil || want.Version != p.Candidate && o.Kind == action.Install {
+	if why := w.unknown(o, want); why != "" {
 		w.mu.Unlock()
-		return fmt.Sprintf("Version '%s' for '%s' was not found", want.Version, want.Name)
+		return why
 	}
+	p := w.packages[want.Name]
 	if p.Installed == want.Version && !p.half {
 		w.mu.Unlock()
 		return ""
@@ -275,6 +346,14 @@ func (w *World) install(power context.Context, o action.Order, want action.Packa
 			p.half = true
 			return p.Fails
 		}
+	}
+	return ""
+}
+
+// unknown says why a package can't be had. The caller holds w.mu.
+func (w *World) unknown(o action.Order, want action.Package) string {
+	if p := w.packages[want.Name]; p == nil || want.Version != p.Candidate && o.Kind == action.Install {
+		return fmt.Sprintf("Version '%s' for '%s' was not found", want.Version, want.Name)
 	}
 	return ""
 }

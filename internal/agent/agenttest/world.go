@@ -1,5 +1,6 @@
 // Package agenttest pretends to be a host, for tests and simulation: packages
-// that are pending, that fail, that want a reboot, work that takes its time,
+// that are pending, that fail, that want a reboot, commands that have names,
+// work that takes its time,
 // an agent that is killed at any write, power that fails. It keeps book of
 // every installation and reboot with its instant, so that a test can say what
 // must never have happened.
@@ -37,10 +38,18 @@ type Package struct {
 	Held        bool
 }
 
+// Command is a command that the pretended host's owner has a name for.
+type Command struct {
+	Name  string
+	Takes time.Duration
+	Fails string // what it says before it ends with exit code 1; empty: it succeeds
+}
+
 // Config is what a pretended host is like. Durations may be zero.
 type Config struct {
 	Name         string
 	Packages     []Package
+	Commands     []Command
 	LookTakes    time.Duration
 	RefreshTakes time.Duration
 	FetchTakes   time.Duration // of each package that is downloaded
@@ -57,6 +66,7 @@ type Event struct {
 	Kind    action.Kind // of the order
 	Package string
 	Version string
+	Command string // the name, of an order that runs one
 }
 
 // What an event is.
@@ -67,6 +77,7 @@ const (
 	Began     What = "began"     // an order's work began
 	Finished  What = "finished"  // an order's work ended by itself
 	Installed What = "installed" // a package has another version
+	Pretended What = "pretended" // a dry run was answered
 	PowerOff  What = "power off" // all processes are gone
 	Booted    What = "booted"
 )
@@ -78,6 +89,9 @@ type World struct {
 	mu       sync.Mutex
 	disk     map[string][]byte // the agent's journal
 	packages map[string]*pack
+	commands map[string]Command
+	failing  map[string]failing // by command
+	again    map[string]bool    // checks that were made a second time
 	boot     int
 	reboot   []string // packages that want one; gone after a boot
 	fresh    time.Time
@@ -101,6 +115,12 @@ type pack struct {
 	half   bool // unpacked, not configured
 }
 
+// failing is how often a command will fail yet, and what it says.
+type failing struct {
+	why   string
+	times int
+}
+
 // work is what an order set going. It outlives the agent, not the boot.
 type work struct {
 	ended  chan struct{}
@@ -118,8 +138,12 @@ const (
 
 // New makes a host that is off, with lists as fresh as its repository.
 func New(cfg Config) *World {
-	w := &World{cfg: cfg, disk: map[string][]byte{}, packages: map[string]*pack{}, works: map[string]*work{}, fresh: time.Now()}
+	w := &World{
+		cfg: cfg, disk: map[string][]byte{}, packages: map[string]*pack{}, works: map[string]*work{}, fresh: time.Now(),
+		commands: map[string]Command{}, failing: map[string]failing{}, again: map[string]bool{},
+	}
 	w.Publish(cfg.Packages...)
+	w.Name(cfg.Commands...)
 	w.list()
 	return w
 }
@@ -257,6 +281,22 @@ func (w *World) StickReboots(n int) {
 	w.stuck = n
 }
 
+// Name gives commands their names, or other commands to known names.
+func (w *World) Name(commands ...Command) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range commands {
+		w.commands[c.Name] = c
+	}
+}
+
+// FailCommand lets a command fail the next n times, and say why.
+func (w *World) FailCommand(name, why string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failing[name] = failing{why, n}
+}
+
 // BreakPackage leaves a package half configured, as a cut-off dpkg does.
 func (w *World) BreakPackage(name string) {
 	w.mu.Lock()
@@ -298,12 +338,12 @@ func (w *World) Events() []Event {
 }
 
 // Twice says what was done twice that must be done once: an order begun twice.
-// It is empty on a host that was treated well.
+// It is empty on a host that was treated well. A check may be made again.
 func (w *World) Twice() []string {
 	begun := map[string]int{}
 	var twice []string
 	for _, e := range w.Events() {
-		if e.What != Began {
+		if e.What != Began || e.Kind == action.Check {
 			continue
 		}
 		begun[e.Key]++

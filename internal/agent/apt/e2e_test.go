@@ -61,6 +61,7 @@ type story struct {
 	hands *host.Hands
 	apt   *Manager
 	n     int
+	dry   bool // orders are dry runs
 }
 
 func (s *story) look() action.Observation {
@@ -76,7 +77,7 @@ func (s *story) look() action.Observation {
 func (s *story) do(kind action.Kind, packages ...action.Package) action.Result {
 	s.Helper()
 	s.n++
-	o := action.Order{Run: "r", Step: string(kind), Attempt: s.n, Kind: kind, Packages: packages, Timeout: time.Minute}
+	o := action.Order{Run: "r", Step: string(kind), Attempt: s.n, Kind: kind, Packages: packages, DryRun: s.dry, Timeout: time.Minute}
 	memo, err := s.hands.Prepare(s.Context(), o)
 	if err != nil {
 		s.Fatalf("%s: %v", kind, err)
@@ -129,9 +130,44 @@ func TestInside(t *testing.T) {
 		len(obs.HalfConfigured) > 0 || obs.RebootRequired || obs.ListsAge > time.Minute || obs.Manager != "apt" {
 		t.Errorf("%+v", obs)
 	}
+	s.dryRuns()
 	s.installs()
 	s.failures()
 	s.cutOff()
+}
+
+// dryRuns leave the host as it was.
+func (s *story) dryRuns() {
+	before := s.state()
+	ask := func(kind action.Kind, outcome action.Outcome, says string, packages ...action.Package) {
+		s.Helper()
+		s.dry = true
+		defer func() { s.dry = false }()
+		r := s.do(kind, packages...)
+		if s.expect("dry run", r, outcome); !r.DryRun || !strings.Contains(r.Output, says) {
+			s.Errorf("%s: %+v", kind, r)
+		}
+	}
+	ask(action.Refresh, action.Done, "would run: apt-get update")
+	ask(action.Download, action.Done, "Inst grows", pkg("grows", "2.0"))
+	ask(action.Install, action.Done, "Inst added", pkg("grows", "2.0"), pkg("auto", "2.0"))
+	ask(action.Install, action.Failed, "", pkg("plain", "3.0"))
+	ask(action.Restore, action.Done, "nothing would be run", pkg("plain", "1.0"))
+	ask(action.Repair, action.Done, "would run: ")
+	ask(action.Reboot, action.Done, "would run: reboot")
+	if after := s.state(); after != before {
+		s.Errorf("a dry run has changed something:\n%s\nwas\n%s", after, before)
+	}
+}
+
+// state is what apt and dpkg keep: every file with its size and time.
+func (s *story) state() string {
+	s.Helper()
+	out, err := exec.CommandContext(s.Context(), "find", "/var/lib/dpkg", "/var/lib/apt", "/var/cache/apt/archives", "/etc", "-type", "f", "-printf", "%p %s %T@\n").Output()
+	if err != nil {
+		s.Fatal(err)
+	}
+	return string(out)
 }
 
 func (s *story) installs() {

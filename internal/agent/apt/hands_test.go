@@ -261,19 +261,26 @@ func TestReboot(t *testing.T) {
 	}
 }
 
+// The owner can make every order a dry run, and whoever gives an order that one.
 func TestDryRun(t *testing.T) {
-	s := newTools(t, host.Config{DryRun: true})
-	s.write("apt-get--s", recorded(t, "upgrade"))
-	for _, kind := range []action.Kind{action.Refresh, action.Download, action.Install, action.Repair, action.Restore, action.Reboot} {
-		r := s.do(ask(string(kind), kind, action.Package{Name: "plain", Version: "0.9"}))
-		if r.Outcome != action.Done || !r.DryRun || !strings.HasPrefix(r.Reason, "dry run") || !strings.HasPrefix(r.Output, "dry run") || r.Changes != nil {
-			t.Errorf("%s: %+v", kind, r)
-		}
-	}
-	for _, c := range s.calls() {
-		if strings.HasPrefix(c, "apt-get") && !strings.HasPrefix(c, "apt-get -s") || strings.HasPrefix(c, "reboot") || strings.HasPrefix(c, "dpkg --configure") {
-			t.Errorf("a dry run called %q", c)
-		}
+	for name, owners := range map[string]bool{"the owner's": true, "the order's": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newTools(t, host.Config{DryRun: owners})
+			s.write("apt-get--s", recorded(t, "upgrade"))
+			for _, kind := range []action.Kind{action.Refresh, action.Download, action.Install, action.Repair, action.Restore, action.Reboot} {
+				o := ask(string(kind), kind, action.Package{Name: "plain", Version: "0.9"})
+				o.DryRun = !owners
+				r := s.do(o)
+				if r.Outcome != action.Done || !r.DryRun || !strings.HasPrefix(r.Reason, "dry run") || !strings.HasPrefix(r.Output, "dry run") || r.Changes != nil {
+					t.Errorf("%s: %+v", kind, r)
+				}
+			}
+			for _, c := range s.calls() {
+				if strings.HasPrefix(c, "apt-get") && !strings.HasPrefix(c, "apt-get -s") || strings.HasPrefix(c, "reboot") || strings.HasPrefix(c, "dpkg --configure") {
+					t.Errorf("a dry run called %q", c)
+				}
+			}
+		})
 	}
 }
 
