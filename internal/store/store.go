@@ -74,6 +74,7 @@ type Tx interface {
 	Templates
 	Groups
 	Freezes
+	Images
 	Runs
 	Orders
 	Claims
@@ -126,9 +127,10 @@ type Targets interface {
 // TargetFilter selects targets; empty fields select all.
 type TargetFilter struct {
 	Project string
-	Group   string // with Project: names of groups are unique in a project only
-	After   string // only ids after this one
-	Limit   int    // 0: all
+	Group   string   // with Project: names of groups are unique in a project only
+	Images  []string // only those made from one of these images; nil: whichever
+	After   string   // only ids after this one
+	Limit   int      // 0: all
 }
 
 // Schedules are the windows on targets.

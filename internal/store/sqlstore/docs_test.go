@@ -35,6 +35,8 @@ func kept() map[string]any {
 		"observation": filled[action.Observation](),
 		"schedule":    scheduleDoc{Schedule: s, Window: windowToDoc(s.Window)},
 		"freeze":      filled[window.Freeze](),
+		"image":       imageDoc{Image: filled[fleet.Image]()},
+		"channel":     channelDoc{Channel: filled[fleet.Channel]()},
 		"run":         runDoc{Run: r, Window: windowToDoc(r.Window)},
 		"order":       filled[run.Order](),
 		"result":      filled[action.Result](),
@@ -165,6 +167,8 @@ func TestStoredDocuments(t *testing.T) {
 	again("observation", new(action.Observation))
 	again("schedule", new(scheduleDoc))
 	again("freeze", new(window.Freeze))
+	again("image", new(imageDoc))
+	again("channel", new(channelDoc))
 	again("run", new(runDoc))
 	again("order", new(run.Order))
 	again("result", new(action.Result))

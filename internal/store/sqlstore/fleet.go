@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"upkeep/internal/action"
@@ -47,13 +49,41 @@ func (t *tx) TargetNamed(project, name string) (fleet.Target, error) {
 
 // Targets implements store.Targets.
 func (t *tx) Targets(f store.TargetFilter) ([]fleet.Target, error) {
-	var w filter
+	if f.Images != nil {
+		return t.targetsOf(f)
+	}
+	w := whichTargets(f)
+	return list(t, "list targets", w.query(selectTarget, "id", f.Limit), w.args, scanTarget)
+}
+
+func whichTargets(f store.TargetFilter) (w filter) {
 	w.equal("project", f.Project)
 	w.equal("grp", f.Group)
 	if f.After != "" {
 		w.add("id > ?", f.After)
 	}
-	return list(t, "list targets", w.query(selectTarget, "id", f.Limit), w.args, scanTarget)
+	return w
+}
+
+// targetsOf lists those that are made from one of the images, however many
+// these are: each part of them is asked for its first ones.
+func (t *tx) targetsOf(f store.TargetFilter) (all []fleet.Target, err error) {
+	for _, part := range chunks(f.Images) {
+		w := whichTargets(f)
+		var cond string
+		cond, w.args = in("image", part, w.args)
+		w.conds = append(w.conds, cond)
+		some, err := list(t, "list targets", w.query(selectTarget, "id", f.Limit), w.args, scanTarget)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, func(a, b fleet.Target) int { return strings.Compare(a.ID, b.ID) })
+	if f.Limit > 0 && len(all) > f.Limit {
+		all = all[:f.Limit]
+	}
+	return all, nil
 }
 
 // PutTarget implements store.Targets.
@@ -75,11 +105,11 @@ func (t *tx) PutTarget(target fleet.Target) (fleet.Target, error) {
 		target.Project, target.Name, target.ID); err != nil {
 		return none, err
 	}
-	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed}
-	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, generation, numbered, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 1) ON CONFLICT DO NOTHING`
-	update := `UPDATE targets SET project = $2, name = $3, grp = $4, doc = $5, observed = $6, revision = revision + 1
-		WHERE id = $1 AND revision = $7`
+	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed, target.Image}
+	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, image, generation, numbered, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 1) ON CONFLICT DO NOTHING`
+	update := `UPDATE targets SET project = $2, name = $3, grp = $4, doc = $5, observed = $6, image = $7, revision = revision + 1
+		WHERE id = $1 AND revision = $8`
 	if err := t.put("target", target.ID, target.Revision, insert, update, args); err != nil {
 		return none, err
 	}

@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) store.DB) {
 		{"targets", targets},
 		{"schedules", schedules},
 		{"freezes", freezes},
+		{"images", images},
 		{"runs", runs},
 		{"claims", claims},
 		{"orders", orders},
