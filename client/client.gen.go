@@ -8,6 +8,21 @@ import (
 	"time"
 )
 
+// Defines values for Cadence.
+const (
+	AsNeeded  Cadence = "as-needed"
+	Monthly   Cadence = "monthly"
+	Quarterly Cadence = "quarterly"
+)
+
+// Defines values for ImageState.
+const (
+	ImageStateActive     ImageState = "active"
+	ImageStateDeprecated ImageState = "deprecated"
+	ImageStateReleased   ImageState = "released"
+	ImageStateWithdrawn  ImageState = "withdrawn"
+)
+
 // Defines values for PolicyReboot.
 const (
 	IfRequired PolicyReboot = "if-required"
@@ -54,6 +69,14 @@ const (
 	Wednesday WeeklyDayOfTheWeek = "Wednesday"
 )
 
+// Defines values for ListImagesParamsState.
+const (
+	ListImagesParamsStateActive     ListImagesParamsState = "active"
+	ListImagesParamsStateDeprecated ListImagesParamsState = "deprecated"
+	ListImagesParamsStateReleased   ListImagesParamsState = "released"
+	ListImagesParamsStateWithdrawn  ListImagesParamsState = "withdrawn"
+)
+
 // AbortInput Why a run is to end.
 type AbortInput struct {
 	// Reason Why; the history keeps it.
@@ -97,6 +120,9 @@ type Blame struct {
 	Message string `json:"message"`
 }
 
+// Cadence monthly and quarterly: a release is due until the end of the calendar month or quarter after the last one's. as-needed: nothing is ever due.
+type Cadence string
+
 // Change A package that has another version now.
 type Change struct {
 	// From The version before; missing if it is new.
@@ -113,6 +139,105 @@ type Change struct {
 	//
 	// Example: 3.0.15-1
 	To string `json:"to,omitempty,omitzero"`
+}
+
+// Channel A series of images of one system.
+type Channel struct {
+	// Cadence monthly and quarterly: a release is due until the end of the calendar month or quarter after the last one's. as-needed: nothing is ever due.
+	Cadence Cadence `json:"cadence"`
+
+	// Created When it was made known.
+	Created time.Time `json:"created"`
+
+	// Description What it is.
+	//
+	// Example: Debian 12 with our monitoring
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Lines Its images, by architecture.
+	Lines []ChannelLine `json:"lines"`
+
+	// Name Unique in its project.
+	//
+	// Example: debian-12
+	Name string `json:"name"`
+
+	// Project Whose it is; missing: the platform's.
+	//
+	// Example: default
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Revision Counts its changes; 1 when it is new.
+	//
+	// Example: 1
+	Revision int64 `json:"revision"`
+}
+
+// ChannelInput What is said of a channel.
+type ChannelInput struct {
+	// Cadence monthly and quarterly: a release is due until the end of the calendar month or quarter after the last one's. as-needed: nothing is ever due.
+	Cadence Cadence `json:"cadence,omitempty,omitzero"`
+
+	// Description What it is.
+	//
+	// Example: Debian 12 with our monitoring
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Project Whose it is; the token's own project if left out, and the platform's if the token is for every project.
+	//
+	// Example: default
+	Project string `json:"project,omitempty,omitzero"`
+}
+
+// ChannelLine The images of a channel for one architecture.
+type ChannelLine struct {
+	// Active An image in short.
+	Active *ImageBrief `json:"active,omitempty"`
+
+	// Arch The architecture.
+	//
+	// Example: amd64
+	Arch string `json:"arch"`
+
+	// Due Until when the next release is due; missing if none is.
+	Due time.Time `json:"due,omitempty,omitzero"`
+
+	// Images How many images there are, in all states.
+	//
+	// Example: 12
+	Images int64 `json:"images"`
+
+	// OldServers How many of these run an image that is outdated.
+	//
+	// Example: 3
+	OldServers int64 `json:"oldServers"`
+
+	// Overdue Whether it should have been released by now.
+	Overdue bool `json:"overdue"`
+
+	// Servers How many servers that the caller may see were made from one of them.
+	//
+	// Example: 40
+	Servers int64 `json:"servers"`
+}
+
+// ChannelList All channels.
+type ChannelList struct {
+	// Items The channels, by name.
+	Items []Channel `json:"items"`
+}
+
+// DeprecateInput What to use instead of an image.
+type DeprecateInput struct {
+	// Reason Why; needed if there is no successor.
+	//
+	// Example: Debian 11 has reached its end of life
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Successor The active image of the same channel and architecture: its id, CHANNEL:VERSION, or CHANNEL.
+	//
+	// Example: debian-12
+	Successor string `json:"successor,omitempty,omitzero"`
 }
 
 // Enrolment A one-time token for an agent.
@@ -250,6 +375,221 @@ type FreezeList struct {
 	// Items The freezes, by start.
 	Items []Freeze `json:"items"`
 }
+
+// Image One version of what servers are made from.
+type Image struct {
+	// Activated When it became active the last time; missing if it never did.
+	Activated time.Time `json:"activated,omitempty,omitzero"`
+
+	// Arch The processor's architecture.
+	//
+	// Example: amd64
+	Arch string `json:"arch"`
+
+	// Channel The series that it belongs to.
+	//
+	// Example: debian-12
+	Channel string `json:"channel"`
+
+	// Checksum sha256: or sha512: and small hex digits.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	Checksum string `json:"checksum,omitempty,omitzero"`
+
+	// Deprecated When it was deprecated; missing if it is not.
+	Deprecated time.Time `json:"deprecated,omitempty,omitzero"`
+
+	// DiskFormat raw, qcow2, vmdk, vdi, vhd, vhdx, iso, ploop, ami, ari or aki; qcow2 if left out.
+	//
+	// Example: qcow2
+	DiskFormat string `json:"diskFormat,omitempty,omitzero"`
+
+	// Distro The distribution.
+	//
+	// Example: debian
+	Distro string `json:"distro,omitempty,omitzero"`
+
+	// ID Given by Upkeep; never changes.
+	//
+	// Example: 0199f3c6-3a10-7b2c-8f4e-5d1e2c3b4a59
+	ID string `json:"id"`
+
+	// MinDiskGB The smallest disk that it fits on; unknown if left out.
+	//
+	// Example: 10
+	MinDiskGB int64 `json:"minDiskGB,omitempty,omitzero"`
+
+	// MinRAMMB The least memory that it needs; unknown if left out.
+	//
+	// Example: 512
+	MinRAMMB int64 `json:"minRAMMB,omitempty,omitzero"`
+
+	// Name What people call it.
+	//
+	// Example: Debian 12 (November 2026)
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Notes What is new in it.
+	//
+	// Example: Kernel 6.1.0-30
+	Notes string `json:"notes,omitempty,omitzero"`
+
+	// OSVersion The distribution's version.
+	//
+	// Example: 12
+	OSVersion string `json:"osVersion,omitempty,omitzero"`
+
+	// Outdated Whether who runs it should go on to another one: it was deprecated or withdrawn.
+	Outdated bool `json:"outdated"`
+
+	// Project Whose it is; missing: the platform's, which every project may use.
+	//
+	// Example: default
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Reason Why it was withdrawn, or deprecated without a successor.
+	//
+	// Example: kernel panics on boot
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Ref How people name it: CHANNEL:VERSION@ARCH.
+	//
+	// Example: debian-12:2026.11@amd64
+	Ref string `json:"ref"`
+
+	// Released When it was made known.
+	Released time.Time `json:"released"`
+
+	// Revision Counts its changes; 1 when it is new.
+	//
+	// Example: 2
+	Revision int64 `json:"revision"`
+
+	// Servers How many servers that the caller may see were made from it.
+	//
+	// Example: 17
+	Servers int64 `json:"servers"`
+
+	// Source Where it can be fetched. Upkeep does not fetch it.
+	//
+	// Example: https://images.example.net/debian-12/2026.11.qcow2
+	Source string `json:"source,omitempty,omitzero"`
+
+	// State released: it can be used by its version. active: new servers of its channel are made from it. deprecated: use its successor. withdrawn: nothing may be made from it, and there is no way back.
+	State ImageState `json:"state"`
+
+	// Successor An image in short.
+	Successor *ImageBrief `json:"successor,omitempty"`
+
+	// Version As its vendor calls it; unique in its channel and architecture.
+	//
+	// Example: 2026.11
+	Version string `json:"version"`
+
+	// Withdrawn When it was withdrawn; missing if it was not.
+	Withdrawn time.Time `json:"withdrawn,omitempty,omitzero"`
+}
+
+// ImageBrief An image in short.
+type ImageBrief struct {
+	// ID The image's id.
+	//
+	// Example: 0199f3c6-3a10-7b2c-8f4e-5d1e2c3b4a59
+	ID string `json:"id"`
+
+	// Ref How people name it: CHANNEL:VERSION@ARCH.
+	//
+	// Example: debian-12:2026.11@amd64
+	Ref string `json:"ref"`
+
+	// State released: it can be used by its version. active: new servers of its channel are made from it. deprecated: use its successor. withdrawn: nothing may be made from it, and there is no way back.
+	State ImageState `json:"state"`
+
+	// Version Its version.
+	//
+	// Example: 2026.11
+	Version string `json:"version"`
+}
+
+// ImageInput What is said of a new image.
+type ImageInput struct {
+	// Arch The processor's architecture; amd64 if left out.
+	//
+	// Example: amd64
+	Arch string `json:"arch,omitempty,omitzero"`
+
+	// Channel The series that it belongs to: small letters, digits, dots, dashes and underscores. It is created with its first image.
+	//
+	// Example: debian-12
+	Channel string `json:"channel"`
+
+	// Checksum sha256: or sha512: and small hex digits.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	Checksum string `json:"checksum,omitempty,omitzero"`
+
+	// DiskFormat raw, qcow2, vmdk, vdi, vhd, vhdx, iso, ploop, ami, ari or aki; qcow2 if left out.
+	//
+	// Example: qcow2
+	DiskFormat string `json:"diskFormat,omitempty,omitzero"`
+
+	// Distro The distribution.
+	//
+	// Example: debian
+	Distro string `json:"distro,omitempty,omitzero"`
+
+	// MinDiskGB The smallest disk that it fits on; unknown if left out.
+	//
+	// Example: 10
+	MinDiskGB int64 `json:"minDiskGB,omitempty,omitzero"`
+
+	// MinRAMMB The least memory that it needs; unknown if left out.
+	//
+	// Example: 512
+	MinRAMMB int64 `json:"minRAMMB,omitempty,omitzero"`
+
+	// Name What people call it.
+	//
+	// Example: Debian 12 (November 2026)
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Notes What is new in it.
+	//
+	// Example: Kernel 6.1.0-30
+	Notes string `json:"notes,omitempty,omitzero"`
+
+	// OSVersion The distribution's version.
+	//
+	// Example: 12
+	OSVersion string `json:"osVersion,omitempty,omitzero"`
+
+	// Project Whose it is; the token's own project if left out, and the platform's if the token is for every project.
+	//
+	// Example: default
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Source Where it can be fetched. Upkeep does not fetch it.
+	//
+	// Example: https://images.example.net/debian-12/2026.11.qcow2
+	Source string `json:"source,omitempty,omitzero"`
+
+	// Version As its vendor calls it; new in its channel and architecture.
+	//
+	// Example: 2026.11
+	Version string `json:"version"`
+}
+
+// ImageList A page of images.
+type ImageList struct {
+	// Items The images, the newest release first.
+	Items []Image `json:"items"`
+
+	// Next What to give as before for the next page; missing on the last.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// ImageState released: it can be used by its version. active: new servers of its channel are made from it. deprecated: use its successor. withdrawn: nothing may be made from it, and there is no way back.
+type ImageState string
 
 // NewToken A token with its secret.
 type NewToken struct {
@@ -883,6 +1223,9 @@ type Server struct {
 	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	ID string `json:"id"`
 
+	// Image The image that a server was made from.
+	Image *ServerImage `json:"image,omitempty"`
+
 	// Labels Free to use.
 	//
 	// Example: {"site":"fra1"}
@@ -913,12 +1256,54 @@ type Server struct {
 	Schedules []ScheduleBrief `json:"schedules"`
 }
 
+// ServerImage The image that a server was made from.
+type ServerImage struct {
+	// Channel The series that it belongs to.
+	//
+	// Example: debian-12
+	Channel string `json:"channel"`
+
+	// ID The image's id.
+	//
+	// Example: 0199f3c6-3a10-7b2c-8f4e-5d1e2c3b4a59
+	ID string `json:"id"`
+
+	// Instead An image in short.
+	Instead *ImageBrief `json:"instead,omitempty"`
+
+	// Outdated Whether the server should go on to another one: its image was deprecated, withdrawn or passed over.
+	Outdated bool `json:"outdated"`
+
+	// Reason Why it was withdrawn, or deprecated without a successor.
+	//
+	// Example: kernel panics on boot
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Ref How people name it: CHANNEL:VERSION@ARCH.
+	//
+	// Example: debian-12:2026.10@amd64
+	Ref string `json:"ref"`
+
+	// State released: it can be used by its version. active: new servers of its channel are made from it. deprecated: use its successor. withdrawn: nothing may be made from it, and there is no way back.
+	State ImageState `json:"state"`
+
+	// Version Its version.
+	//
+	// Example: 2026.10
+	Version string `json:"version"`
+}
+
 // ServerInput What is said of a server.
 type ServerInput struct {
 	// Group Its redundancy group: two members are never disrupted at once.
 	//
 	// Example: web
 	Group string `json:"group,omitempty,omitzero"`
+
+	// Image The image that it was made from: an id, CHANNEL:VERSION or CHANNEL:VERSION@ARCH; CHANNEL is its active image, for a server that has none of that channel yet. none: it is not known. What was said before stays if left out.
+	//
+	// Example: debian-12:2026.11
+	Image string `json:"image,omitempty,omitzero"`
 
 	// Labels Free to use: at most 32, each name and value at most 256 bytes.
 	//
@@ -1178,7 +1563,7 @@ type Wait struct {
 	// Example: user/alice
 	By string `json:"by,omitempty,omitzero"`
 
-	// Code The reason: window-closed, does-not-fit, never-fits, freeze, claim, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, not-fetched, silent. More may come.
+	// Code The reason: window-closed, does-not-fit, never-fits, freeze, claim, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, not-fetched, silent, missed, canary, group-stopped. More may come.
 	//
 	// Example: window-closed
 	Code string `json:"code"`
@@ -1330,6 +1715,35 @@ type WindowPreview struct {
 	Zone string `json:"zone"`
 }
 
+// WithdrawInput Why an image is withdrawn.
+type WithdrawInput struct {
+	// Reason Why; people whose servers run it read it.
+	//
+	// Example: kernel panics on boot
+	Reason string `json:"reason"`
+}
+
+// ListChannelsParams defines parameters for ListChannels.
+type ListChannelsParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// PutChannelParams defines parameters for PutChannel.
+type PutChannelParams struct {
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// LatestImageParams defines parameters for LatestImage.
+type LatestImageParams struct {
+	// Arch The architecture; may be left out where there is only one.
+	Arch string `form:"arch,omitempty" json:"arch,omitempty,omitzero"`
+
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
 // ListFreezesParams defines parameters for ListFreezes.
 type ListFreezesParams struct {
 	// Project The project; the token's own if empty.
@@ -1370,6 +1784,69 @@ type ListHistoryParams struct {
 
 	// Wait If there are none: how many seconds to wait for the first. Then an empty page is answered.
 	Wait int64 `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+}
+
+// ListImagesParams defines parameters for ListImages.
+type ListImagesParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Limit How many at most; 0 is 1000.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Channel Only images of this channel.
+	Channel string `form:"channel,omitempty" json:"channel,omitempty,omitzero"`
+
+	// State Only images in this state.
+	State ListImagesParamsState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+
+	// Arch Only images for this architecture.
+	Arch string `form:"arch,omitempty" json:"arch,omitempty,omitzero"`
+
+	// Before Only images released before the one of this id: a page's next.
+	Before string `form:"before,omitempty" json:"before,omitempty,omitzero"`
+}
+
+// ListImagesParamsState defines parameters for ListImages.
+type ListImagesParamsState string
+
+// ReleaseImageParams defines parameters for ReleaseImage.
+type ReleaseImageParams struct {
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetImageParams defines parameters for GetImage.
+type GetImageParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// ActivateImageParams defines parameters for ActivateImage.
+type ActivateImageParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeprecateImageParams defines parameters for DeprecateImage.
+type DeprecateImageParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// WithdrawImageParams defines parameters for WithdrawImage.
+type WithdrawImageParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListRunsParams defines parameters for ListRuns.
@@ -1487,6 +1964,12 @@ type ListServersParams struct {
 
 	// After Only servers after this id: a page's next.
 	After string `form:"after,omitempty" json:"after,omitempty,omitzero"`
+
+	// Image Only servers made from this image: an id, CHANNEL:VERSION or CHANNEL:VERSION@ARCH; CHANNEL is all of its versions.
+	Image string `form:"image,omitempty" json:"image,omitempty,omitzero"`
+
+	// OldImage Only servers made from an image that was deprecated, withdrawn or passed over.
+	OldImage bool `form:"oldImage,omitempty" json:"oldImage,omitempty,omitzero"`
 }
 
 // DeleteServerParams defines parameters for DeleteServer.
@@ -1563,6 +2046,58 @@ type PreviewWindowsParams struct {
 
 // The methods above say it all.
 
+// ListChannels calls GET /v1/channels: list channels.
+//
+// Lists the platform's channels and the project's own: which image is active, how many servers run an old one, and whether a release is overdue.
+// params may be nil.
+func (c *Client) ListChannels(ctx context.Context, params *ListChannelsParams) (*ChannelList, error) {
+	r := request{method: "GET", path: "/v1/channels"}
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out ChannelList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutChannel calls PUT /v1/channels/{channel}: create or replace a channel.
+//
+// Says what a channel is and how often it gets a new image. A project's own channel hides the platform's of the same name as soon as it has an active image. Channels of the platform are for operators.
+// params may be nil.
+func (c *Client) PutChannel(ctx context.Context, channel string, body ChannelInput, params *PutChannelParams) (*Channel, error) {
+	r := request{method: "PUT", path: "/v1/channels/{channel}"}
+	r.in("channel", channel)
+	r.body = body
+	if params != nil {
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Channel
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// LatestImage calls GET /v1/channels/{channel}/latest: show a channel's active image.
+//
+// Shows the image that a new server is to be made from. It is not found while the channel has no active image.
+// params may be nil.
+func (c *Client) LatestImage(ctx context.Context, channel string, params *LatestImageParams) (*Image, error) {
+	r := request{method: "GET", path: "/v1/channels/{channel}/latest"}
+	r.in("channel", channel)
+	if params != nil {
+		r.query("arch", params.Arch)
+		r.query("project", params.Project)
+	}
+	var out Image
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // ListFreezes calls GET /v1/freezes: list freezes.
 //
 // Lists the freezes that have not ended, those for all projects included.
@@ -1625,6 +2160,117 @@ func (c *Client) ListHistory(ctx context.Context, params *ListHistoryParams) (*F
 		r.query("wait", params.Wait)
 	}
 	var out FactList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ListImages calls GET /v1/images: list images.
+//
+// Lists the platform's images and the project's own, in all states, the newest release first.
+// params may be nil.
+func (c *Client) ListImages(ctx context.Context, params *ListImagesParams) (*ImageList, error) {
+	r := request{method: "GET", path: "/v1/images"}
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("limit", params.Limit)
+		r.query("channel", params.Channel)
+		r.query("state", params.State)
+		r.query("arch", params.Arch)
+		r.query("before", params.Before)
+	}
+	var out ImageList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ReleaseImage calls POST /v1/images: release an image.
+//
+// Makes a new version known. Nothing uses it by itself until it is activated. What a version is, never changes: what is new needs a new version. Images of the platform are for operators.
+// params may be nil.
+func (c *Client) ReleaseImage(ctx context.Context, body ImageInput, params *ReleaseImageParams) (*Image, error) {
+	r := request{method: "POST", path: "/v1/images"}
+	r.body = body
+	if params != nil {
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Image
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// GetImage calls GET /v1/images/{image}: show an image.
+//
+// Shows an image. CHANNEL alone shows its active one.
+// params may be nil.
+func (c *Client) GetImage(ctx context.Context, image string, params *GetImageParams) (*Image, error) {
+	r := request{method: "GET", path: "/v1/images/{image}"}
+	r.in("image", image)
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out Image
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ActivateImage calls POST /v1/images/{image}/activate: activate an image.
+//
+// Has new servers of its channel made from this image. The one that was active is deprecated, with this one as its successor. A deprecated image can become active again; one that was withdrawn can't.
+// params may be nil.
+func (c *Client) ActivateImage(ctx context.Context, image string, params *ActivateImageParams) (*Image, error) {
+	r := request{method: "POST", path: "/v1/images/{image}/activate"}
+	r.in("image", image)
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Image
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeprecateImage calls POST /v1/images/{image}/deprecate: deprecate an image.
+//
+// Says what to use instead of an image: the active one of its channel and architecture, or nothing, for a reason.
+// params may be nil.
+func (c *Client) DeprecateImage(ctx context.Context, image string, body DeprecateInput, params *DeprecateImageParams) (*Image, error) {
+	r := request{method: "POST", path: "/v1/images/{image}/deprecate"}
+	r.in("image", image)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Image
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// WithdrawImage calls POST /v1/images/{image}/withdraw: withdraw an image.
+//
+// Says that nothing may be made from an image any more. There is no way back. Servers that run it stay as they are, and are listed as outdated. A channel whose active image is withdrawn has none until another one is activated.
+// params may be nil.
+func (c *Client) WithdrawImage(ctx context.Context, image string, body WithdrawInput, params *WithdrawImageParams) (*Image, error) {
+	r := request{method: "POST", path: "/v1/images/{image}/withdraw"}
+	r.in("image", image)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Image
 	if err := c.do(ctx, r, &out); err != nil {
 		return nil, err
 	}
@@ -1822,6 +2468,8 @@ func (c *Client) ListServers(ctx context.Context, params *ListServersParams) (*S
 		r.query("limit", params.Limit)
 		r.query("lang", params.Lang)
 		r.query("after", params.After)
+		r.query("image", params.Image)
+		r.query("oldImage", params.OldImage)
 	}
 	var out ServerList
 	if err := c.do(ctx, r, &out); err != nil {
@@ -1864,7 +2512,7 @@ func (c *Client) GetServer(ctx context.Context, server string, params *GetServer
 
 // PutServer calls PUT /v1/servers/{server}: create or replace a server.
 //
-// Makes a server known under a name, or replaces its group and labels. Nothing happens on it until an agent is enrolled.
+// Makes a server known under a name, or replaces its group and labels, and its image if one is named. Nothing happens on it until an agent is enrolled.
 // params may be nil.
 func (c *Client) PutServer(ctx context.Context, server string, body ServerInput, params *PutServerParams) (*Server, error) {
 	r := request{method: "PUT", path: "/v1/servers/{server}"}
@@ -2022,4 +2670,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 02b5cccf3225b3be86bae5e9616eedc0acd602471d02852d26fbf6ce29102055.
+// From the document with the SHA-256 da3dd166e2ad5c5c845e133c136079b7cc230f2a9117ac2fdb6e51b50c57b8c8.

@@ -87,6 +87,7 @@ func DocumentForClient() ([]byte, error) {
 	schemas := doc.Components.Schemas.Map()
 	for _, s := range []*huma.Schema{
 		schemas["Agent"], schemas["Observed"], schemas["Plan"], schemas["Policy"], schemas["Span"],
+		schemas["ServerImage"], schemas["ImageBrief"],
 		schemas["ScheduleInput"].Properties["enabled"],
 	} {
 		s.Extensions = map[string]any{"x-go-type-skip-optional-pointer": false}
@@ -108,6 +109,8 @@ func (d *door) open(mux *http.ServeMux) {
 	d.servers()
 	d.schedules()
 	d.freezes()
+	d.images()
+	d.channels()
 	d.runs()
 	d.history()
 	d.windows()

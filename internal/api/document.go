@@ -44,6 +44,7 @@ another request is a conflict.
 			{Name: "servers", Description: "What is maintained."},
 			{Name: "schedules", Description: "When, and what is to be done then."},
 			{Name: "runs", Description: "Executions: what is done, what waits and why."},
+			{Name: "images", Description: "What servers are made from, in channels, and who still runs an old one."},
 			{Name: "freezes", Description: "Spans in which nothing disruptive starts."},
 			{Name: "planning", Description: "Questions about the future. Nothing is changed."},
 			{Name: "history", Description: "All that happened."},

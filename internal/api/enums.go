@@ -16,6 +16,24 @@ func (Role) Schema(r huma.Registry) *huma.Schema {
 		"operator", "member", "viewer")
 }
 
+// ImageState is where an image is in its life.
+type ImageState string
+
+// Cadence is how often a channel gets a new image.
+type Cadence string
+
+// Schema puts the states of images into the document once, under a name.
+func (ImageState) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "ImageState", "released: it can be used by its version. active: new servers of its channel are made from it. deprecated: use its successor. withdrawn: nothing may be made from it, and there is no way back.",
+		"released", "active", "deprecated", "withdrawn")
+}
+
+// Schema puts the cadences into the document once, under a name.
+func (Cadence) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Cadence", "monthly and quarterly: a release is due until the end of the calendar month or quarter after the last one's. as-needed: nothing is ever due.",
+		"monthly", "quarterly", "as-needed")
+}
+
 // Schema puts the states into the document once, under a name.
 func (State) Schema(r huma.Registry) *huma.Schema {
 	return named(r, "State", "waiting: something is left, and nothing of it may start yet. working: something is under way. paused: a person holds it. The others are ends.",

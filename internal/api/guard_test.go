@@ -73,11 +73,15 @@ var bodies = map[string]string{
 	"announceRun":    `{"text":"told"}`,
 	"createFreeze":   `{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z","reason":"closing","project":"red"}`,
 	"createToken":    `{"name":"nina","role":"viewer"}`,
+	"deprecateImage": `{"successor":"nothing","reason":"because"}`,
 	"previewWindows": `{"rrule":"` + weekly + `","duration":"2h"}`,
+	"putChannel":     `{}`,
 	"putSchedule":    `{"rrule":"` + weekly + `","duration":"2h"}`,
 	"putServer":      `{}`,
+	"releaseImage":   `{"channel":"debian-12","version":"1","project":"red"}`,
 	"simulate":       `{"server":"nothing","duration":"1h"}`,
 	"startRun":       `{"server":"nothing","when":"now","duration":"1h"}`,
+	"withdrawImage":  `{"reason":"because"}`,
 }
 
 // operations are all that the document has.

@@ -20,6 +20,7 @@ type Server struct {
 	Created  time.Time         `json:"created" doc:"When it was made known."`
 	Revision int64             `json:"revision" doc:"Counts its changes; 1 when it is new." example:"1"`
 
+	Image     *ServerImage    `json:"image,omitempty" doc:"The image that it was made from; missing if that is not known."`
 	Agent     *Agent          `json:"agent,omitempty" doc:"The agent on it; missing if none was enrolled."`
 	Observed  *Observed       `json:"observed,omitempty" doc:"What it looked like when it was last looked at; missing if it never was."`
 	Schedules []ScheduleBrief `json:"schedules" doc:"When something is to be done."`
@@ -75,6 +76,7 @@ type ServerList struct {
 type ServerInput struct {
 	Group  string            `json:"group,omitempty" maxLength:"63" doc:"Its redundancy group: two members are never disrupted at once." example:"web"`
 	Labels map[string]string `json:"labels,omitempty" doc:"Free to use: at most 32, each name and value at most 256 bytes." example:"{\"site\":\"fra1\"}"`
+	Image  string            `json:"image,omitempty" maxLength:"150" doc:"The image that it was made from: an id, CHANNEL:VERSION or CHANNEL:VERSION@ARCH; CHANNEL is its active image, for a server that has none of that channel yet. none: it is not known. What was said before stays if left out." example:"debian-12:2026.11"`
 }
 
 // Enrolment is a one-time token for an agent.
@@ -93,7 +95,9 @@ type (
 		InProject
 		Page
 		Tongue
-		After string `query:"after" maxLength:"63" doc:"Only servers after this id: a page's next."`
+		After    string `query:"after" maxLength:"63" doc:"Only servers after this id: a page's next."`
+		Image    string `query:"image" maxLength:"150" doc:"Only servers made from this image: an id, CHANNEL:VERSION or CHANNEL:VERSION@ARCH; CHANNEL is all of its versions."`
+		OldImage bool   `query:"oldImage" doc:"Only servers made from an image that was deprecated, withdrawn or passed over."`
 	}
 	listServersOut struct{ Body ServerList }
 	serverIn       struct {
@@ -128,7 +132,7 @@ func (d *door) servers() {
 	register(d, op{
 		id: "putServer", call: "PUT /v1/servers/{server}", scope: identity.Write, tag: "servers",
 		summary:     "Create or replace a server",
-		description: "Makes a server known under a name, or replaces its group and labels. Nothing happens on it until an agent is enrolled.",
+		description: "Makes a server known under a name, or replaces its group and labels, and its image if one is named. Nothing happens on it until an agent is enrolled.",
 		made:        "It was created.",
 	}, d.putServer)
 	register(d, op{
@@ -148,7 +152,7 @@ func (d *door) servers() {
 }
 
 func (d *door) listServers(ctx context.Context, c desk.Caller, in *listServersIn) (*listServersOut, error) {
-	all, err := d.desk.Servers(ctx, c, in.Project, in.After, in.Limit)
+	all, err := d.serversAsked(ctx, c, in)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +167,13 @@ func (d *door) listServers(ctx context.Context, c desk.Caller, in *listServersIn
 	return &listServersOut{out}, nil
 }
 
+func (d *door) serversAsked(ctx context.Context, c desk.Caller, in *listServersIn) ([]desk.Server, error) {
+	if in.Image == "" && !in.OldImage {
+		return d.desk.Servers(ctx, c, in.Project, in.After, in.Limit)
+	}
+	return d.desk.ServersByImage(ctx, c, desk.ImageServers{Project: in.Project, Image: in.Image, Old: in.OldImage, After: in.After, Limit: in.Limit})
+}
+
 func (d *door) getServer(ctx context.Context, c desk.Caller, in *serverIn) (*serverOut, error) {
 	s, err := d.desk.Server(ctx, c, in.Project, in.Server)
 	if err != nil {
@@ -172,7 +183,7 @@ func (d *door) getServer(ctx context.Context, c desk.Caller, in *serverIn) (*ser
 }
 
 func (d *door) putServer(ctx context.Context, c desk.Caller, in *putServerIn) (*putServerOut, error) {
-	t, made, err := d.desk.PutServer(ctx, c, desk.ServerSpec{Project: in.Project, Name: in.Name, Group: in.Body.Group, Labels: in.Body.Labels})
+	t, made, err := d.desk.PutServer(ctx, c, desk.ServerSpec{Project: in.Project, Name: in.Name, Group: in.Body.Group, Labels: in.Body.Labels, Image: in.Body.Image})
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +224,7 @@ func serverOf(s desk.Server, lang string) Server {
 	if a := s.Agent; a != (desk.Agent{}) {
 		out.Agent = &Agent{Version: a.Version, LastSeen: a.LastSeen.UTC(), CertificateExpires: a.Expires.UTC()}
 	}
+	out.Image = serverImageOf(s.Image)
 	if t.Observed != nil {
 		out.Observed = observedOf(*t.Observed, t.ObservedAt)
 	}

@@ -34,7 +34,7 @@ func (a Agent) Contact(now time.Time) Contact {
 
 // Overview lists all servers of a project (empty: of all that the caller may
 // see) with what concerns them now, by id. It asks four questions of the
-// database however many servers there are.
+// database however many servers there are, and two for each image that they run.
 func (d *Desk) Overview(ctx context.Context, c Caller, project string) (all []Server, err error) {
 	project = c.scope(project)
 	if err := c.May(identity.Read, project); err != nil {
@@ -85,7 +85,7 @@ func overview(tx store.Tx, project string) ([]Server, error) {
 			s.Open = append(s.Open, r)
 		}
 	}
-	return all, nil
+	return all, addImages(tx, all)
 }
 
 // RunStory is a run with the answers that its orders got, by their keys

@@ -16,7 +16,8 @@ import (
 // Server is a server with what concerns it now.
 type Server struct {
 	Target    fleet.Target
-	Agent     Agent // zero if none is enrolled
+	Agent     Agent        // zero if none is enrolled
+	Image     *ServerImage // what it was made from; nil: unknown
 	Schedules []fleet.Schedule
 	Open      []run.Run // runs that have not ended
 }
@@ -34,6 +35,7 @@ type ServerSpec struct {
 	Name    string
 	Group   string
 	Labels  map[string]string
+	Image   string // id, CHANNEL:VERSION[@ARCH], or CHANNEL for its active one; empty: as it was; fleet.NoImage: unknown
 }
 
 // Enrolment is a one-time secret for an agent.
@@ -64,6 +66,9 @@ func (d *Desk) PutServer(ctx context.Context, c Caller, s ServerSpec) (out fleet
 		default:
 			return "", err
 		}
+		if t.Image, err = imageFor(tx, c, t, s.Image); err != nil {
+			return "", err
+		}
 		if out, err = tx.PutTarget(t); err != nil {
 			return "", err
 		}
@@ -88,7 +93,12 @@ func (d *Desk) Server(ctx context.Context, c Caller, project, idOrName string) (
 		if err != nil {
 			return err
 		}
-		s, err = describe(tx, t)
+		if s, err = describe(tx, t); err != nil {
+			return err
+		}
+		one := []Server{s}
+		err = addImages(tx, one)
+		s = one[0]
 		return err
 	})
 	return s, err
@@ -116,7 +126,7 @@ func (d *Desk) Servers(ctx context.Context, c Caller, project, after string, lim
 			}
 			all = append(all, s)
 		}
-		return nil
+		return addImages(tx, all)
 	})
 	return all, err
 }
