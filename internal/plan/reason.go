@@ -61,7 +61,7 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 		}
 		return fmt.Sprintf(en, args...)
 	}
-	switch r.Code {
+	switch r.Code { //nolint:exhaustive // the others are said in othersWords
 	case WindowClosed:
 		if r.Until.IsZero() {
 			return say("the window is closed and does not open again", "das Fenster ist geschlossen und öffnet nicht mehr")
@@ -106,6 +106,15 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 		return say("under way since %s", "läuft seit %s", at(r.Since))
 	case NotFetched:
 		return say("ordered at %s; the server has not fetched it: is its agent running, and does it reach us?", "beauftragt um %s; der Server hat es noch nicht abgeholt: läuft sein Agent, und erreicht er uns?", at(r.Since))
+	case Silent:
+		return say("ordered at %s; the host has not answered yet", "beauftragt um %s; der Host hat noch nicht geantwortet", at(r.Since))
+	}
+	return r.othersWords(say, at)
+}
+
+// othersWords says the reasons that lie with a schedule or with other servers.
+func (r Reason) othersWords(say func(en, de string, args ...any) string, at func(time.Time) string) string {
+	switch r.Code { //nolint:exhaustive // the others are said in Words
 	case MissedStart:
 		s := say("the server was not ready when the window opened, and its schedule leaves a missed start to the next window",
 			"der Server war nicht bereit, als das Fenster öffnete, und sein Zeitplan überlässt einen verpassten Beginn dem nächsten Fenster")
@@ -121,8 +130,6 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 	case GroupStopped:
 		return say("too many updates in its group failed: %s. Mend them and update them again; then the others go on",
 			"zu viele Aktualisierungen in seiner Gruppe sind fehlgeschlagen: %s. Dort beheben und neu aktualisieren; dann geht es bei den anderen weiter", r.By)
-	case Silent:
-		return say("ordered at %s; the host has not answered yet", "beauftragt um %s; der Host hat noch nicht geantwortet", at(r.Since))
 	}
 	return string(r.Code)
 }

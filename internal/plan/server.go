@@ -229,7 +229,7 @@ func (b *serverPlan) leave() (root Node, why string, ok bool) {
 	if len(b.nodes) == 0 {
 		return Node{}, "nothing is left to do", false
 	}
-	return b.root(), "the update is over: " + Count(len(b.nodes), "command") + " to bring back and to check", true
+	return b.root(), Count(len(b.nodes), "command") + " left: to bring back what was taken away, and to look whether all is well", true
 }
 
 // tail is how long leave is expected to take.

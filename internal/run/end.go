@@ -24,7 +24,7 @@ func (t *ticker) finish() bool {
 	res := &t.r.Result
 	switch {
 	case len(res.Failures) > 0 || len(t.w.Target.Observed.HalfConfigured) > 0:
-		return t.stop(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), len(res.Failures))+t.blamed()+t.advice())
+		return t.stop(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), t.failed())+t.blamed()+t.advice())
 	case t.r.Made.DryRun || t.r.Policy.DryRun:
 		return t.stop(Succeeded, fmt.Sprintf("dry run: %s would be installed; nothing was changed", plan.Count(len(res.Would), "package")))
 	case !view.Postponed.IsZero():
@@ -38,6 +38,16 @@ func (t *ticker) finish() bool {
 		text += "; a reboot is required and was not made"
 	}
 	return t.stop(Succeeded, text)
+}
+
+// failed counts the packages that failed.
+func (t *ticker) failed() (n int) {
+	for _, f := range t.r.Result.Failures {
+		if f.Name != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // blamed names what failed that is no package: a command, a check.
@@ -56,6 +66,9 @@ func (t *ticker) advice() string {
 	obs := t.w.Target.Observed
 	if obs == nil || len(obs.HalfConfigured) == 0 {
 		return ""
+	}
+	if obs.Manager != "" && obs.Manager != "apt" {
+		return fmt.Sprintf("; left half done: %s. Look at the package manager's log on the server, mend the cause and finish it there", strings.Join(obs.HalfConfigured, ", "))
 	}
 	return fmt.Sprintf("; left half configured: %s. On the server, look at the output of \"dpkg --configure -a\", mend the cause and run it again", strings.Join(obs.HalfConfigured, ", "))
 }

@@ -160,6 +160,9 @@ const maxExpired = 36
 // closed takes in the end of a closing step: why is empty if it went well.
 func (t *ticker) closed(s plan.Step, why string) {
 	if why != "" {
+		if s.Action == action.Command {
+			why += ". What it was to bring back may still be down: a person must look, and run it on the server"
+		}
 		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: fmt.Sprintf("%s: %s", deed(s), why)})
 	}
 	left := false

@@ -40,6 +40,7 @@ type host struct {
 	reboots map[string]bool   // packages that want a reboot
 	deaf    bool              // it takes no orders
 	dead    int               // so many refreshes fail
+	breaks  map[string]int    // command → so many times it fails
 	did     []string          // every order that it has begun, once
 }
 
@@ -59,7 +60,8 @@ func newStory(t *testing.T, policy fleet.Policy, length time.Duration, pending .
 	s.host = host{boot: 1, takes: map[action.Kind]time.Duration{
 		action.Refresh: 3 * time.Second, action.Download: 5 * time.Second, action.Install: 30 * time.Second,
 		action.Repair: 10 * time.Second, action.Restore: 10 * time.Second, action.Reboot: 40 * time.Second,
-	}, fails: map[string]string{}, stuck: map[string]bool{}, reboots: map[string]bool{}}
+		action.Backup: 4 * time.Minute, action.Command: 2 * time.Second, action.Check: time.Second,
+	}, breaks: map[string]int{}, fails: map[string]string{}, stuck: map[string]bool{}, reboots: map[string]bool{}}
 	s.target = fleet.Target{ID: "srv", Project: "shop", Name: "web-1", Kind: fleet.Server, Group: "web"}
 	s.target.Observed = &action.Observation{BootID: "boot-1", System: "Debian 12", Pending: pending}
 	opening := Opening{ID: "r1", Target: s.target, Schedule: "sch", By: "schedule/weekend", Policy: policy, Window: w}
@@ -150,7 +152,18 @@ func (s *story) carryOut(o Order) {
 	res := action.Result{Outcome: action.Done, Started: s.now, Observation: &obs}
 	s.now = s.now.Add(s.host.takes[o.Kind])
 	res.Finished = s.now
+	if o.DryRun {
+		res.DryRun = true
+		s.target.Observed, s.target.ObservedAt = &obs, s.now
+		s.world.Answers[o.Key()] = res
+		return
+	}
 	switch o.Kind {
+	case action.Backup, action.Command, action.Check:
+		if s.host.breaks[o.Command] > 0 {
+			s.host.breaks[o.Command]--
+			res.Outcome, res.Reason = action.Failed, o.Command+": exit status 1"
+		}
 	case action.Refresh:
 		if s.host.dead > 0 {
 			s.host.dead--
@@ -201,15 +214,19 @@ func (s *story) install(p action.Package, obs *action.Observation, res *action.R
 // rules are those that every story keeps, whatever else it tells.
 func (s *story) rules(o Order) {
 	s.t.Helper()
-	if !o.Kind.Disrupts() {
+	step, _ := s.run.Plan.Step(o.Step)
+	if !o.Kind.Disrupts() || o.DryRun || step.Closing {
 		return
 	}
-	open, ok := s.run.Window.Current(s.now)
+	w := s.run.Window
+	if step.OwnSlot {
+		w = s.run.Policy.RebootWindow
+	}
+	open, ok := w.Current(s.now)
 	if !ok {
 		s.t.Fatalf("rule 1: %s at %v, outside the window", o.Key(), s.now)
 	}
-	step, _ := s.run.Plan.Step(o.Step)
-	if s.now.Add(step.Estimate).After(open.End) {
+	if s.now.Add(step.Estimate + step.Tail).After(open.End) {
 		s.t.Fatalf("rule 2: %s does not fit", o.Key())
 	}
 	if f, frozen := window.Frozen(s.world.Freezes, window.Span{Start: s.now, End: s.now.Add(1)}); frozen && !s.run.Override.Freeze {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"upkeep/internal/action"
@@ -146,7 +147,7 @@ func (t *ticker) mustReplan() bool {
 		}
 	}
 	// Until lists may be fetched anew the plan stays: it shows what is left.
-	return over || broke || t.mustRefresh() && t.mayPrepare() && t.r.Plan.Root.Steps()[0].Action != action.Refresh
+	return over || broke || t.rebootDue() || t.mustRefresh() && t.mayPrepare() && t.r.Plan.Root.Steps()[0].Action != action.Refresh
 }
 
 // mayPrepare reports whether lists may be fetched now.
@@ -164,7 +165,7 @@ func (t *ticker) mustRefresh() bool {
 func (t *ticker) view() plan.ServerView {
 	m := t.r.Made
 	v := plan.ServerView{
-		Target: t.w.Target, Policy: t.r.Policy, Refreshed: !t.mustRefresh(),
+		Target: t.w.Target, Policy: t.r.Policy, Refreshed: !t.mustRefresh() || t.rebootTime(),
 		Settled: m.Settled, Failed: m.Failed, Before: m.Before,
 		DryRun: m.DryRun, Repairs: m.Repairs, Restores: m.Restores, Reboots: t.r.Result.Reboots,
 		Entered: m.Entered, BackedUp: m.BackedUp, Unproved: m.Unproved, Installed: t.installed() > 0,
@@ -205,11 +206,31 @@ func (t *ticker) replan() bool {
 		// The recipe is asked only about fresh facts.
 		return true
 	}
-	root, why, ok := plan.Server(t.view(), t.r.Plan.Generation+1)
+	view := t.view()
+	view.Closed = view.Closed || t.rebootTime()
+	root, why, ok := plan.Server(view, t.r.Plan.Generation+1)
+	if !ok && t.rebootTime() {
+		root, why, ok = plan.Server(t.view(), t.r.Plan.Generation+1) // what is left waits for the window
+	}
 	if !ok {
 		return t.finish()
 	}
 	return t.adopt(root, why)
+}
+
+// rebootTime reports whether only the window that reboots have to themselves is open.
+func (t *ticker) rebootTime() bool {
+	return !t.slotOpen.IsZero() && t.open.IsZero() && !t.r.Made.RefreshedFor.IsZero()
+}
+
+// rebootDue reports whether it is, and a reboot is outstanding that the plan
+// does not have: what it has waits for the other window.
+func (t *ticker) rebootDue() bool {
+	obs := t.w.Target.Observed
+	if !t.rebootTime() || obs == nil || !obs.RebootRequired {
+		return false
+	}
+	return !slices.ContainsFunc(t.r.Plan.Root.Steps(), func(s plan.Step) bool { return s.OwnSlot })
 }
 
 // adopt makes a tree the run's plan. It returns false if the run ended.
@@ -366,6 +387,9 @@ func (t *ticker) wake() time.Time {
 		if !t.ahead.IsZero() {
 			sooner(t.ahead.Start.Add(-t.r.Policy.Prepare))
 		}
+	}
+	if obs := t.w.Target.Observed; obs != nil && obs.RebootRequired {
+		sooner(t.slotAhead.Start)
 	}
 	return at
 }
