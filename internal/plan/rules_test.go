@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"upkeep/internal/action"
+	"upkeep/internal/fleet"
 	"upkeep/internal/window"
 )
 
@@ -54,6 +55,16 @@ func drawStep(t *rapid.T, id string) Step {
 	if rapid.Bool().Draw(t, id+" disrupts") {
 		s.Action, s.Disrupts = action.Install, true
 	}
+	switch rapid.IntRange(0, 9).Draw(t, id+" is special") {
+	case 0:
+		s.Action, s.Command, s.Disrupts, s.Closing = action.Command, "undrain", true, true
+	case 1:
+		s.Action, s.Command, s.Disrupts, s.Closing = action.Check, "healthy", false, true
+	case 2:
+		s.Action, s.Disrupts, s.OwnSlot = action.Reboot, true, true
+	case 3:
+		s.Tail = time.Duration(rapid.IntRange(1, 30).Draw(t, id+" tail")) * time.Minute
+	}
 	if rapid.IntRange(0, 3).Draw(t, id+" needs") == 0 {
 		s.Needs = []string{"ready/" + id}
 	}
@@ -66,6 +77,8 @@ func drawStep(t *rapid.T, id string) Step {
 // worldModel is a random world around one plan.
 type worldModel struct {
 	windows  []window.Span
+	slots    []window.Span // those that reboots have to themselves
+	missed   []bool        // by window: its start was missed, and it is to be left alone
 	freezes  []window.Freeze
 	override bool
 	prepare  time.Duration
@@ -82,6 +95,10 @@ func drawWorld(t *rapid.T, root Node) worldModel {
 		start := at.Add(time.Duration(rapid.IntRange(30, 600).Draw(t, fmt.Sprintf("gap %d", i))) * time.Minute)
 		end := start.Add(time.Duration(rapid.IntRange(10, 300).Draw(t, fmt.Sprintf("length %d", i))) * time.Minute)
 		m.windows = append(m.windows, window.Span{Start: start, End: end})
+		m.missed = append(m.missed, rapid.IntRange(0, 5).Draw(t, fmt.Sprintf("missed %d", i)) == 0)
+		if rapid.Bool().Draw(t, fmt.Sprintf("slot %d", i)) {
+			m.slots = append(m.slots, window.Span{Start: start.Add(-20 * time.Minute), End: start.Add(100 * time.Minute)})
+		}
 		at = end
 	}
 	for i := range rapid.IntRange(0, 2).Draw(t, "freezes") {
@@ -115,9 +132,18 @@ func (m worldModel) at(now time.Time, lastAction time.Time, known map[string]Fac
 		ClaimKeys: []string{"target/t"}, Claims: map[string]string{}, Down: map[string]string{},
 		Known: known, LastAction: lastAction, Override: Override{By: "user/ada", Freeze: m.override},
 	}
-	for _, s := range m.windows {
+	w.SlotLength = 2 * time.Hour
+	for _, s := range m.slots {
 		if s.Contains(now) {
-			w.Window = s
+			w.Slot = s
+		}
+		if s.Start.After(now) && w.SlotNext.IsZero() {
+			w.SlotNext = s
+		}
+	}
+	for i, s := range m.windows {
+		if s.Contains(now) {
+			w.Window, w.MissedStart = s, m.missed[i]
 		}
 		if s.Start.After(now) && w.Next.IsZero() {
 			w.Next = s
@@ -230,7 +256,7 @@ func (x *execution) finishSome() {
 		case st.Attempt < s.Attempts:
 			st.Stage, st.RetryAt = Todo, x.now.Add(time.Minute)
 		default:
-			st.Stage, x.failed = Failed, true
+			st.Stage, x.failed = Failed, x.failed || !s.Closing
 		}
 		st.Ended, x.last = x.now, x.now
 		x.progress[s.ID] = st
@@ -244,19 +270,33 @@ func (x *execution) mayStart(start Start, w World) {
 	if st.Stage == Running || st.Stage == Done || st.Stage == Failed {
 		t.Fatalf("rule 6: %s is started and it is %s", s.ID, st.Stage)
 	}
+	if s.Closing {
+		return // rule 10: it brings back what was taken away, whatever forbids the rest
+	}
 	if x.failed {
 		t.Fatalf("rule 7: %s is started after a failure", s.ID)
 	}
 	if x.paused {
 		t.Fatalf("%s is started while paused", s.ID)
 	}
-	open := window.Span{}
-	for _, span := range x.m.windows {
+	open, slot := window.Span{}, window.Span{}
+	for i, span := range x.m.windows {
 		if span.Contains(now) {
 			open = span
+			if s.Disrupts && !s.OwnSlot && x.m.missed[i] {
+				t.Fatalf("%s disrupts in a window that was missed", s.ID)
+			}
 		}
 	}
-	if s.Disrupts {
+	for _, span := range x.m.slots {
+		if span.Contains(now) {
+			slot = span
+		}
+	}
+	switch {
+	case s.OwnSlot:
+		x.mayDisrupt(s, slot)
+	case s.Disrupts:
 		x.mayDisrupt(s, open)
 	}
 	if !s.Disrupts && open.IsZero() {
@@ -287,7 +327,7 @@ func (x *execution) mayDisrupt(s Step, open window.Span) {
 	if open.IsZero() {
 		t.Fatalf("rule 1: %s disrupts at %v, outside every window", s.ID, now)
 	}
-	if now.Add(s.Estimate).After(open.End) {
+	if now.Add(s.Estimate + s.Tail).After(open.End) {
 		t.Fatalf("rule 2: %s of %v is started %v before the end", s.ID, s.Estimate, open.End.Sub(now))
 	}
 	for _, f := range x.m.freezes {
@@ -316,7 +356,7 @@ func (x *execution) groupsAreWithinBudget(d Decision) {
 			ended, begun := true, false
 			for _, s := range m.Steps() {
 				st := x.progress[s.ID]
-				ended = ended && st.Stage == Done
+				ended = ended && (st.Stage == Done || st.Stage == Failed && s.Closing)
 				begun = begun || st.Attempt > 0
 			}
 			elsewhere := false
@@ -366,7 +406,7 @@ func (x *execution) everythingIsAccountedFor(d Decision) {
 		case Done, Failed:
 			want = 0
 		}
-		done = done && x.progress[s.ID].Stage == Done
+		done = done && (x.progress[s.ID].Stage == Done || x.progress[s.ID].Stage == Failed && s.Closing)
 		if seen[s.ID] != want {
 			x.t.Fatalf("step %s in stage %q stands %d times in the decision", s.ID, x.progress[s.ID].Stage, seen[s.ID])
 		}
@@ -374,6 +414,92 @@ func (x *execution) everythingIsAccountedFor(d Decision) {
 	if d.Done != done {
 		x.t.Fatalf("done is %v, it should be %v", d.Done, done)
 	}
+}
+
+// TestGroupsKeepTheirRules looks at one member's step in random groups: rules 3, 7 and 8.
+func TestGroupsKeepTheirRules(t *testing.T) {
+	started := 0
+	rapid.Check(t, func(t *rapid.T) {
+		w, room := drawGroup(t)
+		step := Step{ID: "s", Target: "t", Action: action.Install, Disrupts: true, Estimate: time.Minute, Timeout: time.Hour, Attempts: 1}
+		d := Decide(Plan{ID: "p", Generation: 1, Root: Node{ID: "n", Shape: Leaf, Step: step}}, Progress{}, w)
+		if len(d.Start) == 0 {
+			if len(d.Waits) != 1 || d.Waits[0].Reason.By == "" {
+				t.Fatalf("it waits and nobody is named: %+v", d.Waits)
+			}
+			return
+		}
+		started++
+		free, gone, failed := 0, 0, 0
+		for _, key := range w.ClaimOne {
+			if w.Claims[key] == "" {
+				free++
+			}
+		}
+		for _, m := range w.Group.Others {
+			if m.Down != "" && !m.Busy {
+				gone++
+			}
+			if m.Last.Run != "" && !m.Last.Succeeded && !m.Last.Aborted {
+				failed++
+			}
+		}
+		switch {
+		case free == 0:
+			t.Fatal("rule 8: every place is taken")
+		case gone > 0 && room-free+gone+1 > room:
+			t.Fatalf("rule 3: %d places are taken, %d are down, and there are %d", room-free, gone, room)
+		case w.Override.By == "" && w.Group.Rules.StopAfter > 0 && failed >= w.Group.Rules.StopAfter:
+			t.Fatalf("rule 7: %d failed, and the group stops after %d", failed, w.Group.Rules.StopAfter)
+		}
+		for _, name := range w.Group.Rules.Canaries {
+			i := slices.IndexFunc(w.Group.Others, func(m Member) bool { return m.Name == name })
+			if w.Override.By != "" || slices.Contains(w.Group.Rules.Canaries, w.Group.Self) {
+				break
+			}
+			if i < 0 || !w.Group.Others[i].Last.Succeeded || w.Now.Sub(w.Group.Others[i].Last.Finished) < w.Group.Rules.Soak {
+				t.Fatalf("canary %s has not run well for %v", name, w.Group.Rules.Soak)
+			}
+		}
+	})
+	if started == 0 {
+		t.Fatal("no step was ever started: the test looks at nothing")
+	}
+}
+
+func drawGroup(t *rapid.T) (w World, room int) {
+	room = rapid.IntRange(1, 3).Draw(t, "room")
+	w = World{
+		Now: epoch, Window: window.Span{Start: epoch, End: epoch.Add(time.Hour)}, Length: time.Hour, Claims: map[string]string{},
+		Group: Group{Self: "self", Rules: fleet.Group{
+			MaxUnavailable: room, StopAfter: rapid.IntRange(0, 2).Draw(t, "stop after"),
+			Soak: time.Duration(rapid.IntRange(0, 2).Draw(t, "soak")) * 24 * time.Hour,
+		}},
+	}
+	if rapid.IntRange(0, 5).Draw(t, "override") == 0 {
+		w.Override.By = "user/ada"
+	}
+	for i := range rapid.IntRange(0, 2).Draw(t, "canaries") {
+		w.Group.Rules.Canaries = append(w.Group.Rules.Canaries, []string{"self", "m0", "m1"}[(i+rapid.IntRange(0, 2).Draw(t, "which"))%3])
+	}
+	for i := range room {
+		key := fmt.Sprint("group/p/g#", i)
+		w.ClaimOne = append(w.ClaimOne, key)
+		if rapid.IntRange(0, 2).Draw(t, key) == 0 {
+			w.Claims[key] = "other"
+		}
+	}
+	for i := range rapid.IntRange(0, 4).Draw(t, "others") {
+		m := Member{Name: fmt.Sprint("m", i), Busy: rapid.Bool().Draw(t, "busy")}
+		if rapid.IntRange(0, 3).Draw(t, "down") == 0 {
+			m.Down = "not heard of"
+		}
+		if rapid.IntRange(0, 3).Draw(t, "updated") > 0 {
+			m.Last = fleet.Last{Run: "r", Succeeded: rapid.IntRange(0, 3).Draw(t, "well") > 0, Finished: epoch.Add(-time.Duration(rapid.IntRange(0, 100).Draw(t, "hours")) * time.Hour)}
+		}
+		w.Group.Others = append(w.Group.Others, m)
+	}
+	return w, room
 }
 
 func contains(all []string, one string) bool {
@@ -412,6 +538,8 @@ func TestCheckRefusesUnsoundPlans(t *testing.T) {
 		"oldest first":          func(p *Plan) { p.Root.Children[0].Born = epoch.Add(9 * time.Hour) },
 		"may never start":       func(p *Plan) { p.Root.Limits.MaxUnavailable = 0 },
 		"never spare a member":  func(p *Plan) { p.Root.Limits.Quorum = 2 },
+		"can bring nothing":     func(p *Plan) { p.Root.Children[0].Step.Closing = true },
+		"with the command":      func(p *Plan) { p.Root.Children[0].Step.Command = "rm" },
 		"twice or without a na": func(p *Plan) { p.Root.Children[1].Member = "a" },
 		"deeper": func(p *Plan) {
 			n := step("deep")
