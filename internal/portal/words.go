@@ -12,8 +12,9 @@ import (
 	"golang.org/x/text/language"
 )
 
-// The catalogue: one file per language, key → text. A text for a number has
-// two forms, "one|many"; both may use the number as %d.
+// The catalogue: files per language, LANG.json for what all pages say and
+// PAGES.LANG.json for some of them, key → text. A text for a number has two
+// forms, "one|many"; both may use the number as %d.
 //
 //go:embed words/*.json
 var wordFiles embed.FS
@@ -26,18 +27,33 @@ var (
 	matcher   = language.NewMatcher([]language.Tag{language.English, language.German})
 )
 
+// loadCatalogue reads what is embedded: only a mistake of ours can make it panic.
 func loadCatalogue() map[string]map[string]string {
 	all := map[string]map[string]string{}
-	for _, lang := range languages {
-		text, err := wordFiles.ReadFile("words/" + lang + ".json")
+	files, err := wordFiles.ReadDir("words")
+	if err != nil {
+		panic(err)
+	}
+	for _, file := range files {
+		text, err := wordFiles.ReadFile("words/" + file.Name())
 		if err != nil {
-			panic(err) // it is embedded: only a mistake of ours can get here
+			panic(err)
 		}
 		var m map[string]string
 		if err := json.Unmarshal(text, &m); err != nil {
-			panic(fmt.Sprintf("words/%s.json: %v", lang, err))
+			panic(fmt.Sprintf("words/%s: %v", file.Name(), err))
 		}
-		all[lang] = m
+		name := strings.TrimSuffix(file.Name(), ".json")
+		lang := name[strings.LastIndexByte(name, '.')+1:]
+		if all[lang] == nil {
+			all[lang] = map[string]string{}
+		}
+		for key, said := range m {
+			if _, twice := all[lang][key]; twice {
+				panic(fmt.Sprintf("words/%s: %q stands in another file as well", file.Name(), key))
+			}
+			all[lang][key] = said
+		}
 	}
 	return all
 }

@@ -91,12 +91,12 @@ func TestBothLanguagesSayEverything(t *testing.T) {
 	for _, lang := range languages {
 		for key := range asked {
 			if catalogue[lang][key] == "" {
-				t.Errorf("words/%s.json lacks %q", lang, key)
+				t.Errorf("words in %s lack %q", lang, key)
 			}
 		}
 		for key := range catalogue[lang] {
 			if !asked[key] {
-				t.Errorf("words/%s.json has %q, which nobody asks for", lang, key)
+				t.Errorf("words in %s have %q, which nobody asks for", lang, key)
 			}
 		}
 	}
