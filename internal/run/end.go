@@ -24,7 +24,7 @@ func (t *ticker) finish() bool {
 	res := &t.r.Result
 	switch {
 	case len(res.Failures) > 0 || len(t.w.Target.Observed.HalfConfigured) > 0:
-		return t.stop(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.installed(), "package"), t.failed())+t.blamed()+t.advice())
+		return t.stop(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.r.Installed(), "package"), t.failed())+t.blamed()+t.advice())
 	case t.r.Made.DryRun || t.r.Policy.DryRun:
 		return t.stop(Succeeded, fmt.Sprintf("dry run: %s would be installed; nothing was changed", plan.Count(len(res.Would), "package")))
 	case !view.Postponed.IsZero():
@@ -33,7 +33,7 @@ func (t *ticker) finish() bool {
 		return t.stop(Succeeded, fmt.Sprintf("nothing is due yet: %s to be installed on %s",
 			plan.Count(len(plan.Wanted(view)), "package"), view.Postponed.Start.In(zone).Format("2006-01-02 15:04 MST")))
 	}
-	text := fmt.Sprintf("%s installed, 0 failed, %s", plan.Count(t.installed(), "package"), plan.Count(res.Reboots, "reboot"))
+	text := fmt.Sprintf("%s installed, 0 failed, %s", plan.Count(t.r.Installed(), "package"), plan.Count(res.Reboots, "reboot"))
 	if t.w.Target.Observed.RebootRequired {
 		text += "; a reboot is required and was not made"
 	}
@@ -90,11 +90,11 @@ func (t *ticker) windowOver() bool {
 	return t.stop(Failed, fmt.Sprintf("the window is over and does not open again; %s left", plan.Count(len(t.r.Result.Left), "package")))
 }
 
-// installed counts the packages that have another version than before the run
+// Installed counts the packages that have another version than before the run
 // and did not fail.
-func (t *ticker) installed() int {
+func (r Run) Installed() int {
 	first, last := map[string]string{}, map[string]string{}
-	for _, c := range t.r.Result.Changes {
+	for _, c := range r.Result.Changes {
 		if _, seen := first[c.Name]; !seen {
 			first[c.Name] = c.From
 		}
@@ -102,7 +102,7 @@ func (t *ticker) installed() int {
 	}
 	n := 0
 	for name, to := range last {
-		if first[name] != to && t.r.Made.Failed[name] == "" {
+		if first[name] != to && r.Made.Failed[name] == "" {
 			n++
 		}
 	}
