@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"regexp"
 	"time"
 
 	"upkeep/internal/fault"
@@ -31,6 +32,11 @@ type ScheduleSpec struct {
 	// AllowOverlap lets it be open while another schedule of the server is.
 	// Else that is a conflict, which names the other and the first such time.
 	AllowOverlap bool
+
+	// ShareName lets it have a name that another schedule of the server has.
+	// It is then kept under fleet.Numbered, and its Title is the name. Else
+	// that is a conflict.
+	ShareName bool
 }
 
 // PutSchedule creates the server's schedule of that name, or replaces it. made tells which.
@@ -130,18 +136,14 @@ func (d *Desk) setSchedule(tx store.Tx, c Caller, t fleet.Target, old fleet.Sche
 	if err != nil {
 		return old, err
 	}
-	other, err := scheduleNamed(tx, t.ID, next.Name)
-	if err != nil {
-		return old, err
-	}
-	if other.ID != old.ID && other.ID != "" {
-		return old, fault.Conflict("server %s has a schedule named %q already, number %d: change that one, or choose another name", t.Name, other.Name, other.Number)
-	}
 	made := old.ID == ""
 	if made {
 		next.ID = d.newID()
 	} else {
 		next.ID, next.Number, next.Created, next.Revision = old.ID, old.Number, old.Created, old.Revision
+	}
+	if next, err = named(tx, t, next, s.ShareName); err != nil {
+		return old, err
 	}
 	if !s.AllowOverlap {
 		if err := refuseOverlap(tx, next); err != nil {
@@ -149,6 +151,33 @@ func (d *Desk) setSchedule(tx store.Tx, c Caller, t fleet.Target, old fleet.Sche
 		}
 	}
 	return d.writeSchedule(tx, c, next, made)
+}
+
+// endsInNumber tells names that Title would take for numbered ones.
+var endsInNumber = regexp.MustCompile(` #[0-9]+$`)
+
+// named gives a schedule a name that no other one of its server has.
+func named(tx store.Schedules, t fleet.Target, s fleet.Schedule, share bool) (fleet.Schedule, error) {
+	other, err := scheduleNamed(tx, t.ID, s.Name)
+	if err != nil {
+		return s, err
+	}
+	taken := other.ID != "" && other.ID != s.ID
+	switch {
+	case taken && !share:
+		return s, fault.Conflict("server %s has a schedule named %q already, number %d: change that one, or choose another name", t.Name, other.Name, other.Number)
+	case !share || !taken && !endsInNumber.MatchString(s.Name):
+		return s, nil
+	}
+	name := s.Name
+	if s.Number == 0 { // the store knows its number once it keeps it
+		s.Name = s.ID
+		if s, err = tx.PutSchedule(s); err != nil {
+			return s, err
+		}
+	}
+	s.Name = fleet.Numbered(name, s.Number)
+	return s, nil
 }
 
 // scheduleOf is the schedule that a caller means, without what the store gives it.

@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -144,6 +145,19 @@ func (t Target) Validate() error {
 		}
 	}
 	return nil
+}
+
+// Numbered is the name under which a schedule is kept whose name another one of
+// its target has: its own number tells them apart.
+func Numbered(name string, number int64) string { return fmt.Sprintf("%s #%d", name, number) }
+
+// Title is the schedule's name as who made it wrote it: without the number that
+// Numbered gave it.
+func (s Schedule) Title() string {
+	if s.Number == 0 {
+		return s.Name
+	}
+	return strings.TrimSuffix(s.Name, Numbered("", s.Number))
 }
 
 // Validate blames the first field that can't be.
