@@ -25,7 +25,7 @@ type ServerView struct {
 	Reboots   int               // reboots made in this run
 
 	Entered   bool        // the policy's Before commands were begun and its After commands are due
-	BackedUp  bool        // the policy's backup was made in this run
+	BackedUp  bool        // the policy's backup was made for this occurrence
 	Unproved  bool        // something was changed since the health was last checked
 	Installed bool        // this run has installed something
 	Leave     bool        // nothing new may be begun: only what is to be brought back is left

@@ -27,7 +27,10 @@ type ForecastStep struct {
 	Step     string
 	Action   action.Kind
 	Packages []action.Package
+	Command  string
+	DryRun   bool
 	Disrupts bool
+	Closing  bool
 	Span     window.Span
 }
 
@@ -66,7 +69,10 @@ func Predict(r Run, w World) Forecast {
 			for _, o := range next.Orders {
 				s, _ := r.Plan.Step(o.Step)
 				span := window.Span{Start: w.Now, End: w.Now.Add(s.Estimate)}
-				f.Steps = append(f.Steps, ForecastStep{Step: s.ID, Action: s.Action, Packages: s.Packages, Disrupts: s.Disrupts, Span: span})
+				f.Steps = append(f.Steps, ForecastStep{
+					Step: s.ID, Action: s.Action, Packages: s.Packages, Command: s.Command,
+					DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing, Span: span,
+				})
 				if open, ok := r.Window.Current(w.Now); ok {
 					used[open.Start] = true
 				}

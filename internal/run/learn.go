@@ -135,7 +135,9 @@ func (t *ticker) learn(s plan.Step, a action.Result) {
 			t.say("agent/"+t.r.Name, history.Rebooted, s.ID, "the server is back after a reboot")
 		}
 	case action.Backup:
-		m.BackedUp = m.BackedUp || a.Outcome == action.Done
+		if a.Outcome == action.Done {
+			m.BackedFor = t.occasion().Start
+		}
 	case action.Observe, action.Download, action.Command, action.Check:
 	}
 	switch s.Action { //nolint:exhaustive // the others leave the server as it was

@@ -79,6 +79,31 @@ func TestPolicyStories(t *testing.T) {
 			s.play(3 * week)
 			return s
 		},
+		"a-backup-for-each-window": func(t *testing.T) *story {
+			p := around
+			p.Batch, p.Expect = 1, short
+			s := newStory(t, p, 7*time.Minute, pending("a", "b", "c", "d")...)
+			s.host.takes[action.Install] = 50 * time.Second
+			s.play(3 * week)
+			return s
+		},
+		"now-and-its-health-fails": func(t *testing.T) *story {
+			p := around
+			p.Backup, p.Batch, p.Expect = "", 1, short
+			s := newStory(t, p, time.Hour, pending("a")...)
+			o, err := Now("r2", s.target, p, "user/ada", "customer asked", 2*time.Minute, false, s.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.log.Reset()
+			r, facts := Open(o, s.now)
+			s.run = r
+			s.tell(Next{Facts: facts})
+			s.host.takes[action.Install] = 5 * time.Minute // it overruns: the window is over when it ends
+			s.host.breaks["shop-answers"] = 99
+			s.play(time.Hour)
+			return s
+		},
 		"aborted-between": func(t *testing.T) *story {
 			p := around
 			p.Batch = 1

@@ -94,11 +94,11 @@ type Made struct {
 	BegunFor  time.Time // the start of the newest occurrence in which the server has answered
 	MissedFor time.Time // the start of the newest occurrence that was missed
 	Entered   bool      // the commands that come before have begun, and those that come after are due
-	BackedUp  bool
-	Postponed bool   // what is pending is left to the occurrence that was picked for it
-	Unproved  bool   // something was changed since the health was last checked
-	Stop      string // why the run ends once what is to be brought back has been; empty: it goes on
-	StopState State  // and how
+	BackedFor time.Time // the start of the newest occurrence for which a backup was made
+	Postponed bool      // what is pending is left to the occurrence that was picked for it
+	Unproved  bool      // something was changed since the health was last checked
+	Stop      string    // why the run ends once what is to be brought back has been; empty: it goes on
+	StopState State     // and how
 }
 
 // Result is what a run has come to; it grows while the run works.

@@ -232,6 +232,10 @@ func (s *story) rules(o Order) {
 	if f, frozen := window.Frozen(s.world.Freezes, window.Span{Start: s.now, End: s.now.Add(1)}); frozen && !s.run.Override.Freeze {
 		s.t.Fatalf("rule 1: %s in the freeze %q", o.Key(), f.Reason)
 	}
+	places := s.run.GroupKeys(s.world.Group.Rules.Room())
+	if !slices.ContainsFunc(places, func(key string) bool { return slices.Contains(s.run.Holds, key) && s.world.Claims[key] == "" }) {
+		s.t.Fatalf("rule 8: %s without a place of its group: it holds %v", o.Key(), s.run.Holds)
+	}
 	for _, key := range s.run.ClaimKeys() {
 		if s.world.Claims[key] != "" {
 			s.t.Fatalf("rule 8: %s while %s holds %s", o.Key(), s.world.Claims[key], key)

@@ -168,7 +168,7 @@ func (t *ticker) view() plan.ServerView {
 		Target: t.w.Target, Policy: t.r.Policy, Refreshed: !t.mustRefresh() || t.rebootTime(),
 		Settled: m.Settled, Failed: m.Failed, Before: m.Before,
 		DryRun: m.DryRun, Repairs: m.Repairs, Restores: m.Restores, Reboots: t.r.Result.Reboots,
-		Entered: m.Entered, BackedUp: m.BackedUp, Unproved: m.Unproved, Installed: t.r.Installed() > 0,
+		Entered: m.Entered, BackedUp: !m.BackedFor.IsZero() && m.BackedFor.Equal(t.occasion().Start), Unproved: m.Unproved, Installed: t.r.Installed() > 0,
 		Closed: t.occasion().IsZero(),
 	}
 	v.Postponed = t.postponed(v)

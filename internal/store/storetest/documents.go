@@ -52,7 +52,7 @@ func documents(t *testing.T, open func(*testing.T) store.DB) {
 		return err
 	})
 	t.Logf("%d packages: written in %v, read in %v", manyPackages, wrote.Sub(began), time.Since(wrote))
-	r.Revision, target.Revision = 1, 1
+	r.Number, r.Revision, target.Revision = 1, 1, 1
 	same(t, "run that was put", putRun, r)
 	same(t, "run", gotRun, r)
 	same(t, "target that was put", putTarget, target)

@@ -196,11 +196,11 @@ func schedules(t *testing.T, open func(*testing.T) store.DB) {
 		Fill(&full)
 		full.Target, full.Revision = "t", 0
 		bare := fleet.Schedule{ID: "bare", Target: "t"}
-		for _, want := range []fleet.Schedule{full, bare} {
+		for i, want := range []fleet.Schedule{full, bare} {
 			var put, got fleet.Schedule
 			update(t, db, func(tx store.Tx) (err error) { put, err = tx.PutSchedule(want); return err })
 			view(t, db, func(tx store.Tx) (err error) { got, err = tx.Schedule(want.ID); return err })
-			want.Revision = 1
+			want.Number, want.Revision = int64(i+1), 1
 			same(t, "what was put", put, want)
 			same(t, "what was read", got, want)
 		}

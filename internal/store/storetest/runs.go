@@ -22,7 +22,7 @@ func runs(t *testing.T, open func(*testing.T) store.DB) {
 			var put, got run.Run
 			update(t, db, func(tx store.Tx) (err error) { put, err = tx.PutRun(want); return err })
 			view(t, db, func(tx store.Tx) (err error) { got, err = tx.Run(want.ID); return err })
-			want.Revision = 1
+			want.Number, want.Revision = 1, 1
 			same(t, "what was put", put, want)
 			same(t, "what was read", got, want)
 		}

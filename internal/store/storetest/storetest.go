@@ -23,6 +23,9 @@ func Run(t *testing.T, open func(t *testing.T) store.DB) {
 	}{
 		{"transactions", transactions},
 		{"targets", targets},
+		{"templates", templates},
+		{"redundancy groups", redundancyGroups},
+		{"numbers", numbers},
 		{"schedules", schedules},
 		{"freezes", freezes},
 		{"images", images},
