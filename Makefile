@@ -81,6 +81,17 @@ e2e: ## real servers, real databases, a real browser; as root
 	$(AS_ROOT) env UPKEEP_MEASURED=$(CURDIR)/.cache/measured go test -tags e2e -p 1 -count=1 -timeout 40m $(E2E)
 	@cat .cache/measured
 
+# A finding is written to testdata/fuzz beside its target; from then on every
+# plain "go test" tries it.
+FUZZTIME ?= 1m
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, each for FUZZTIME (1m)
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal | sort | while IFS=: read -r file name; do \
+		echo "==> $${name#func } in $${file%/*}"; \
+		go test -run '^$$' -fuzz "^$${name#func }$$" -fuzztime $(FUZZTIME) "./$${file%/*}" </dev/null; \
+	done
+
 .PHONY: bench
 bench: ## benchmarks, five times each, as benchstat likes them
 	go test -run '^$$' -bench . -benchmem -count 5 -p 1 ./internal/window/... ./internal/store/...

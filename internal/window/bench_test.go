@@ -8,31 +8,39 @@ import (
 	"github.com/teambition/rrule-go"
 )
 
-// BenchmarkNext asks rules of several ages for their next start, here and by
-// the library itself, which walks from DTSTART.
-func BenchmarkNext(b *testing.B) {
+// eachNext names the searches for a next start that are timed: rules of several
+// kinds, 1, 5 and 20 years old.
+func eachNext(do func(name, text string, now time.Time)) {
 	now := time.Date(2026, time.June, 3, 12, 0, 0, 0, time.UTC)
 	for _, rule := range []string{"FREQ=WEEKLY;BYDAY=SA", "FREQ=DAILY", "FREQ=MONTHLY;BYDAY=-1FR", "FREQ=WEEKLY;BYDAY=SA;COUNT=5000"} {
 		for _, years := range []int{1, 5, 20} {
-			dtstart := now.AddDate(-years, 0, 0).Format("20060102T150405")
-			name := fmt.Sprintf("%s/%dy", rule, years)
-			w := Window{mustParse(b, "DTSTART;TZID=Europe/Berlin:"+dtstart+" RRULE:"+rule), time.Hour}
-			b.Run(name+"/ours", func(b *testing.B) {
-				for b.Loop() {
-					w.Next(now)
-				}
-			})
-			r, err := rrule.StrToRRule("DTSTART;TZID=Europe/Berlin:" + dtstart + "\nRRULE:" + rule)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Run(name+"/library", func(b *testing.B) {
-				for b.Loop() {
-					r.After(now, false)
-				}
-			})
+			dtstart := now.AddDate(-years, 0, 0).Format(stampForm)
+			do(fmt.Sprintf("%s/%dy", rule, years), "DTSTART;TZID=Europe/Berlin:"+dtstart+"\nRRULE:"+rule, now)
 		}
 	}
+}
+
+// BenchmarkNext asks rules of several ages for their next start, here and by
+// the library itself, which walks from DTSTART. BenchmarkNextDateutil, behind
+// the tag e2e, asks python-dateutil.
+func BenchmarkNext(b *testing.B) {
+	eachNext(func(name, text string, now time.Time) {
+		w := Window{mustParse(b, text), time.Hour}
+		b.Run(name+"/ours", func(b *testing.B) {
+			for b.Loop() {
+				w.Next(now)
+			}
+		})
+		r, err := rrule.StrToRRule(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name+"/library", func(b *testing.B) {
+			for b.Loop() {
+				r.After(now, false)
+			}
+		})
+	})
 }
 
 func BenchmarkParse(b *testing.B) {

@@ -1,12 +1,16 @@
 package window
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/teambition/rrule-go"
 	"pgregory.net/rapid"
+
+	"upkeep/internal/fault"
 )
 
 func TestNextStrictlyIncreases(t *testing.T) {
@@ -178,21 +182,39 @@ func TestArbitraryTextNeverPanics(t *testing.T) {
 func exercise(t interface{ Fatalf(string, ...any) }, text string) {
 	r, err := ParseRRule(text)
 	if err != nil {
-		if !r.IsZero() || err.Error() == "" {
-			t.Fatalf("%q: %v, and %v", text, r, err)
+		var f *fault.Error
+		if !r.IsZero() || !errors.As(err, &f) || f.Kind != fault.KindInvalid || !strings.HasPrefix(f.Field, "rrule") || f.Reason == "" {
+			t.Fatalf("%q: %v, and %#v", text, r, err)
 		}
 		return
 	}
-	if r.String() != text || r.Words("en") == "" || r.Words("de") == "" {
-		t.Fatalf("%q: %q, %q", text, r, r.Words("en"))
+	if r.String() != text || r.IsZero() {
+		t.Fatalf("%q became %q", text, r)
+	}
+	for _, lang := range []string{"en", "de"} {
+		if said := r.Words(lang); said == "" || !utf8.ValidString(said) || !strings.HasSuffix(said, "("+r.Zone().String()+")") {
+			t.Fatalf("%q in %s: %q", text, lang, said)
+		}
 	}
 	w := Window{r, time.Hour}
-	now := time.Date(2026, time.March, 29, 0, 30, 0, 0, time.UTC)
-	if _, ok := w.Next(time.Time{}); !ok {
+	first, ok := w.Next(time.Time{})
+	if !ok {
 		t.Fatalf("%q never occurs, and is not refused", text)
 	}
-	w.Current(now)
-	if n := len(w.Between(now, now.AddDate(1, 0, 0), 100)); n > 100 {
+	change := time.Date(2026, time.March, 29, 0, 30, 0, 0, time.UTC)
+	for _, after := range []time.Time{{}, first.Start.Add(-time.Nanosecond), first.Start, change, change.AddDate(0, 7, 0), change.AddDate(500, 0, 0), change.AddDate(20_000, 0, 0)} {
+		s, ok := w.Next(after)
+		if ok && (!s.Start.After(after) || s.Start.Before(first.Start) || s.End.Sub(s.Start) != time.Hour || s.Start.Location() != r.Zone()) {
+			t.Fatalf("%q: after %s it opens from %s to %s", text, after, s.Start, s.End)
+		}
+		if open, ok := w.Current(after); ok && !open.Contains(after) {
+			t.Fatalf("%q: at %s it is open from %s to %s", text, after, open.Start, open.End)
+		}
+	}
+	if n := len(w.Between(change, change.AddDate(1, 0, 0), 100)); n > 100 {
 		t.Fatalf("%q: %d occurrences", text, n)
+	}
+	if n := len(Overlaps(w, Window{r, 2 * time.Hour}, change, change.AddDate(100, 0, 0), 5)); n > 5 {
+		t.Fatalf("%q: %d overlaps with itself", text, n)
 	}
 }
