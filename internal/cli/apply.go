@@ -18,7 +18,7 @@ func (a *app) applyCommand() *cobra.Command {
 	var files []string
 	var dry bool
 	cmd := &cobra.Command{
-		Use: "apply -f FILE", Short: "Create or change servers, schedules and freezes from YAML",
+		Use: "apply -f FILE", Short: "Create or change servers, schedules, freezes and images from YAML",
 		Long: `Reads YAML documents and makes them so. For each is said whether it was created,
 changed or unchanged. What is already so is not sent.
 
@@ -74,16 +74,20 @@ func (a *app) readDocuments(files []string) (all []*document, err error) {
 		}
 		all = append(all, docs...)
 	}
-	// Servers first, for schedules stand on them; else as they were written.
+	// Images first, for servers are made from them, and servers before the
+	// schedules that stand on them; else as they were written.
 	slices.SortStableFunc(all, func(x, y *document) int { return rank(x) - rank(y) })
 	return all, nil
 }
 
 func rank(d *document) int {
-	if d.server != nil {
+	switch {
+	case d.image != nil:
 		return 0
+	case d.server != nil:
+		return 1
 	}
-	return 1
+	return 2
 }
 
 // What becomes of a document.
@@ -166,12 +170,14 @@ func (s *session) compare(ctx context.Context, d *document, docs []*document) (s
 		if client.Is(err, client.KindNotFound) {
 			return created, nil
 		}
-		if err != nil || have.Group == d.server.Group && equalMaps(have.Labels, d.server.Labels) {
+		if err != nil || have.Group == d.server.Group && equalMaps(have.Labels, d.server.Labels) && isImage(have.Image, d.server.Image) {
 			return unchanged, err
 		}
 		return changed, nil
 	case d.schedule != nil:
 		return s.compareSchedule(ctx, d, docs)
+	case d.image != nil:
+		return s.compareImage(ctx, d)
 	}
 	return s.compareFreeze(ctx, d)
 }
@@ -252,10 +258,13 @@ func (s *session) checkWindows(ctx context.Context, docs []*document, verdicts [
 
 // send makes one document so.
 func (s *session) send(ctx context.Context, d *document) error {
+	if d.image != nil {
+		return s.sendImage(ctx, d)
+	}
 	_, err := write(ctx, func(ctx context.Context, key string) (any, error) {
 		switch {
 		case d.server != nil:
-			return s.PutServer(ctx, d.server.Name, client.ServerInput{Group: d.server.Group, Labels: d.server.Labels},
+			return s.PutServer(ctx, d.server.Name, client.ServerInput{Group: d.server.Group, Labels: d.server.Labels, Image: d.server.Image},
 				&client.PutServerParams{Project: s.projectOf(d.server.Project), IdempotencyKey: key})
 		case d.schedule != nil:
 			return s.PutSchedule(ctx, d.schedule.Server, d.schedule.Name, d.schedule.input(),

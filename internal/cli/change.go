@@ -84,29 +84,37 @@ func (a *app) say(format string, args ...any) error {
 }
 
 func (a *app) enrolCommand() *cobra.Command {
-	return &cobra.Command{
+	var image string
+	cmd := &cobra.Command{
 		Use: "enrol NAME", Aliases: []string{"enroll"}, Short: "Make a server known, and a one-time token for its agent",
 		Long: `Makes a server known if it is not yet, and a token with which its agent becomes
 this server's. The token can be used once, and only for a while. It is shown
 with the commands that are to be run on the host.`,
-		Example: `  upkeep enrol web-1`,
-		Args:    takes(1, 1),
+		Example: `  upkeep enrol web-1
+  upkeep enrol web-1 --image debian-12`,
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {
 				return err
 			}
-			return s.enrol(cmd.Context(), args[0])
+			return s.enrol(cmd.Context(), args[0], image)
 		},
 	}
+	cmd.Flags().StringVar(&image, "image", "", "what it was made from: CHANNEL:VERSION, or CHANNEL for its active image")
+	return cmd
 }
 
-func (s *session) enrol(ctx context.Context, name string) error {
+func (s *session) enrol(ctx context.Context, name, image string) error {
 	server, err := s.findServer(ctx, name)
 	isNew := client.Is(err, client.KindNotFound)
-	if isNew {
+	if isNew || err == nil && image != "" {
+		in := client.ServerInput{Image: image}
+		if !isNew {
+			name, in.Group, in.Labels = server.Name, server.Group, server.Labels
+		}
 		server, err = write(ctx, func(ctx context.Context, key string) (*client.Server, error) {
-			return s.PutServer(ctx, name, client.ServerInput{}, &client.PutServerParams{Project: s.project, IdempotencyKey: key})
+			return s.PutServer(ctx, name, in, &client.PutServerParams{Project: s.project, IdempotencyKey: key})
 		})
 	}
 	if err != nil {

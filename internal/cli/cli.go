@@ -129,7 +129,7 @@ Start with "upkeep get servers" and "upkeep enrol NAME".`,
 		}
 	}
 	in(groupLook, a.getCommand(), a.describeCommand(), a.whyCommand(), a.historyCommand(), a.windowsCommand(), a.simulateCommand())
-	in(groupChange, a.applyCommand(), a.deleteCommand(), a.enrolCommand(), a.tokensCommand())
+	in(groupChange, a.applyCommand(), a.deleteCommand(), a.enrolCommand(), a.imageCommand(), a.tokensCommand())
 	in(groupRun, a.runCommand(), a.watchCommand(), a.pauseCommand(), a.resumeCommand(), a.abortCommand(), a.announceCommand())
 	in(groupProcess, extra...)
 	root.AddCommand(a.versionCommand(), a.whoamiCommand(), a.docsCommand())

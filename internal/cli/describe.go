@@ -15,11 +15,12 @@ import (
 
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "describe KIND NAME", Short: "Tell all about a server, a run or a schedule",
+		Use: "describe KIND NAME", Short: "Tell all about a server, a run, a schedule or an image",
 		Example: `  upkeep describe server web-1
   upkeep describe run web-1
-  upkeep describe schedule web-1/weekend`,
-		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, run and schedule"),
+  upkeep describe schedule web-1/weekend
+  upkeep describe image debian-12:2026.11`,
+		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, run, schedule and image"),
 	}
 	server := &cobra.Command{
 		Use: "server NAME", Aliases: []string{"servers"}, Short: "A server: its system, updates, schedules and open runs",
@@ -66,7 +67,7 @@ func (a *app) describeCommand() *cobra.Command {
 			return a.show(sc, func(w io.Writer) { a.tellSchedule(w, sc) })
 		},
 	}
-	cmd.AddCommand(server, run, schedule)
+	cmd.AddCommand(server, run, schedule, a.describeImage())
 	return cmd
 }
 
@@ -76,7 +77,7 @@ func (a *app) tellServer(w io.Writer, s *client.Server) {
 		agent = clean(s.Agent.Version) + ", " + a.seen(s.Agent)
 	}
 	pairs(w, "Name", s.Name, "Project", s.Project, "ID", s.ID, "Group", s.Group, "Labels", labels(s.Labels),
-		"Created", at(s.Created, a.local), "Agent", agent)
+		"Created", at(s.Created, a.local), "Image", a.imageWords(s.Image), "Agent", agent)
 	if o := s.Observed; o != nil {
 		reboot := "not required"
 		if o.RebootRequired {

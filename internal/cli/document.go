@@ -24,6 +24,25 @@ type serverDoc struct {
 	Name    string            `yaml:"name"`
 	Group   string            `yaml:"group"`
 	Labels  map[string]string `yaml:"labels"`
+	Image   string            `yaml:"image"`
+}
+
+type imageDoc struct {
+	Kind       string `yaml:"kind"`
+	Project    string `yaml:"project"`
+	Channel    string `yaml:"channel"`
+	Version    string `yaml:"version"`
+	Arch       string `yaml:"arch"`
+	Active     bool   `yaml:"active"`
+	Name       string `yaml:"name"`
+	Distro     string `yaml:"distro"`
+	OSVersion  string `yaml:"osVersion"`
+	DiskFormat string `yaml:"diskFormat"`
+	MinDiskGB  int64  `yaml:"minDiskGB"`
+	MinRAMMB   int64  `yaml:"minRAMMB"`
+	Checksum   string `yaml:"checksum"`
+	Source     string `yaml:"source"`
+	Notes      string `yaml:"notes"`
 }
 
 type scheduleDoc struct {
@@ -55,7 +74,7 @@ type freezeDoc struct {
 	Reason  string `yaml:"reason"`
 }
 
-// document is one of a file, and where it is; one of the three is set.
+// document is one of a file, and where it is; one of the four is set.
 type document struct {
 	file     string
 	line     int // of its kind
@@ -63,6 +82,7 @@ type document struct {
 	server   *serverDoc
 	schedule *scheduleDoc
 	freeze   *freezeDoc
+	image    *imageDoc
 	start    time.Time // of a freeze
 	end      time.Time
 }
@@ -70,7 +90,9 @@ type document struct {
 // kinds are the keys that each kind of document may have, in the order in which
 // they are told.
 var kinds = map[string][]string{
-	"Server":   {"kind", "project", "name", "group", "labels"},
+	"Server": {"kind", "project", "name", "group", "labels", "image"},
+	"Image": {"kind", "project", "channel", "version", "arch", "active", "name", "distro", "osVersion",
+		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
 	"Schedule": {"kind", "project", "server", "name", "enabled", "rrule", "duration", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
 }
@@ -82,6 +104,8 @@ func (d *document) name() string {
 		return "server " + d.server.Name
 	case d.schedule != nil:
 		return "schedule " + d.schedule.Server + "/" + d.schedule.Name
+	case d.image != nil:
+		return "image " + d.image.ref()
 	}
 	return fmt.Sprintf("freeze %q", d.freeze.Reason)
 }
@@ -93,6 +117,8 @@ func (d *document) key() string {
 		return d.name() + " of project " + d.server.Project
 	case d.schedule != nil:
 		return d.name() + " of project " + d.schedule.Project
+	case d.image != nil:
+		return d.name() + " of project " + d.image.Project
 	}
 	return fmt.Sprintf("%s of project %s from %s to %s", d.name(), d.freeze.Project, d.start, d.end)
 }
@@ -175,6 +201,9 @@ func parseDocument(file string, body ast.Node) (*document, error) {
 	case "Freeze":
 		d.freeze = &freezeDoc{}
 		err = yaml.NodeToValue(body, d.freeze, yaml.Strict())
+	case "Image":
+		d.image = &imageDoc{}
+		err = yaml.NodeToValue(body, d.image, yaml.Strict())
 	}
 	if err != nil {
 		line, reason := yamlReason(err)
@@ -224,6 +253,8 @@ func (d *document) check() error {
 		return d.checkSchedule()
 	case d.freeze != nil:
 		return d.checkFreeze()
+	case d.image != nil:
+		return d.checkImage()
 	}
 	return nil
 }

@@ -14,16 +14,16 @@ import (
 
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get KIND", Short: "List servers, schedules, runs, freezes, history or tokens",
+		Use: "get KIND", Short: "List servers, schedules, runs, freezes, images, channels, history or tokens",
 		Example: `  upkeep get servers
   upkeep get server web-1 -o yaml
   upkeep get schedules web-1
   upkeep get runs --open -o json`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.which("get", "servers, schedules, runs, freezes, history and tokens"),
+		RunE: a.which("get", "servers, schedules, runs, freezes, images, channels, history and tokens"),
 	}
 	history := a.historyCommand()
-	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getRuns(), a.getFreezes(), history, a.listTokens("tokens"))
+	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getRuns(), a.getFreezes(), a.getImages(), a.getChannels(), history, a.listTokens("tokens"))
 	return cmd
 }
 
@@ -43,8 +43,13 @@ func (a *app) which(verb, known string) func(*cobra.Command, []string) error {
 }
 
 func (a *app) getServers() *cobra.Command {
-	return &cobra.Command{
+	var image string
+	var old bool
+	cmd := &cobra.Command{
 		Use: "servers [NAME]", Aliases: []string{"server"}, Short: "Servers, with what they wait for",
+		Example: `  upkeep get servers
+  upkeep get servers --old-image
+  upkeep get servers --image debian-12:2026.10`,
 		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -58,9 +63,13 @@ func (a *app) getServers() *cobra.Command {
 				}
 				return a.show(server, func(w io.Writer) { a.serverTable([]client.Server{*server}).print(w, "") })
 			}
-			all, err := s.allServers(cmd.Context())
+			all, err := s.serversOf(cmd.Context(), image, old)
 			if err != nil {
 				return err
+			}
+			if len(all.Items) == 0 && a.format == "table" && (old || image != "") {
+				a.note("There are no such servers.")
+				return nil
 			}
 			if len(all.Items) == 0 && a.format == "table" {
 				a.note(`There are no servers. Make one known with "upkeep enrol NAME".`)
@@ -72,10 +81,13 @@ func (a *app) getServers() *cobra.Command {
 			return a.show(all, func(w io.Writer) { a.serverTable(all.Items).print(w, "") })
 		},
 	}
+	cmd.Flags().StringVar(&image, "image", "", "only those made from this image; a channel's name is all of its versions")
+	cmd.Flags().BoolVar(&old, "old-image", false, "only those made from an image that was deprecated, withdrawn or passed over")
+	return cmd
 }
 
 func (a *app) serverTable(all []client.Server) *table {
-	t := newTable("NAME", "PROJECT", "GROUP", "SYSTEM", "UPDATES", "REBOOT", "AGENT", "NOW", "NEXT WINDOW")
+	t := newTable("NAME", "PROJECT", "GROUP", "SYSTEM", "IMAGE", "UPDATES", "REBOOT", "AGENT", "NOW", "NEXT WINDOW")
 	many := slices.ContainsFunc(all, func(s client.Server) bool { return s.Project != all[0].Project })
 	for _, s := range all {
 		project, system, updates, reboot, agent, now := "", "", "", "", "not enrolled", ""
@@ -94,7 +106,7 @@ func (a *app) serverTable(all []client.Server) *table {
 		if len(s.OpenRuns) > 0 {
 			now = a.state(foremost(s.OpenRuns).State)
 		}
-		t.add(s.Name, project, s.Group, system, updates, reboot, agent, now, a.nextWindow(s.Schedules))
+		t.add(s.Name, project, s.Group, system, a.imageWords(s.Image), updates, reboot, agent, now, a.nextWindow(s.Schedules))
 	}
 	return t.dropEmpty()
 }

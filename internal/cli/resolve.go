@@ -28,8 +28,13 @@ func (s *session) findServer(ctx context.Context, ref string) (*client.Server, e
 
 // allServers lists every server of the project.
 func (s *session) allServers(ctx context.Context) (*client.ServerList, error) {
+	return s.serversOf(ctx, "", false)
+}
+
+// serversOf lists those made from an image, and those made from an old one.
+func (s *session) serversOf(ctx context.Context, image string, old bool) (*client.ServerList, error) {
 	all := &client.ServerList{Items: []client.Server{}}
-	params := &client.ListServersParams{Project: s.project, Limit: pageSize}
+	params := &client.ListServersParams{Project: s.project, Image: image, OldImage: old, Limit: pageSize}
 	for {
 		page, err := ask(ctx, func(ctx context.Context) (*client.ServerList, error) { return s.ListServers(ctx, params) })
 		if err != nil {

@@ -64,6 +64,7 @@ Keys that are not listed here are refused.
   project: default         # every kind has it; the token's own if left out
   group: web               # two members of a group are never disrupted at once
   labels: {site: fra1}     # free to use
+  image: debian-12         # what it was made from: CHANNEL:VERSION, or CHANNEL
   ---
   kind: Schedule
   server: web-1
@@ -84,6 +85,22 @@ Keys that are not listed here are refused.
   start: 2026-12-20T00:00:00+01:00
   end: 2027-01-04T00:00:00+01:00
   reason: Holiday season   # people read it
+  ---
+  kind: Image
+  channel: debian-12       # created with its first image
+  version: 2026.11         # new in its channel and architecture
+  arch: amd64              # amd64 if left out
+  active: true             # new servers of its channel are made from it
+  name: Debian 12          # what people call it
+  distro: debian           # the distribution
+  osVersion: "12"          # and its version
+  diskFormat: qcow2        # qcow2 if left out
+  minDiskGB: 10            # the smallest disk that it fits on
+  minRAMMB: 512            # the least memory that it needs
+  checksum: "sha256:…"     # or sha512:
+  source: https://…        # where it can be fetched
+  notes: Kernel 6.1.0-30   # what is new in it
 
-All documents are checked before the first is sent. Servers are sent first. A
+All documents are checked before the first is sent. Images are sent first, then
+servers. What an image is, never changes: what is new needs a new version. A
 freeze has no name: one with the same project, start, end and reason is the same.`
