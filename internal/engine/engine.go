@@ -12,14 +12,12 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
-	"upkeep/internal/plan"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
 )
@@ -39,6 +37,7 @@ type Config struct {
 	Tick    time.Duration // the longest a tick may take; default 20 s
 	Idle    time.Duration // the longest pause between two looks for work; default 1 s
 	Workers int           // ticks at once; default 8
+	Silent  time.Duration // how long an agent may be unheard of before its server counts as down; default fleet.SilentAfter
 }
 
 // Engine moves what is due.
@@ -60,6 +59,9 @@ func New(cfg Config) *Engine {
 	}
 	if cfg.Workers == 0 {
 		cfg.Workers = 8
+	}
+	if cfg.Silent == 0 {
+		cfg.Silent = fleet.SilentAfter
 	}
 	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1)}
 }
@@ -187,7 +189,7 @@ func (e *Engine) tickRun(ctx context.Context, l store.Lease, id string) error {
 		if err != nil {
 			return err
 		}
-		w, err := readWorld(tx, r)
+		w, err := e.readWorld(tx, r)
 		if err != nil {
 			return err
 		}
@@ -210,7 +212,7 @@ func (e *Engine) tickRun(ctx context.Context, l store.Lease, id string) error {
 }
 
 // readWorld reads all that a tick may know.
-func readWorld(tx store.Tx, r run.Run) (run.World, error) {
+func (e *Engine) readWorld(tx store.Tx, r run.Run) (run.World, error) {
 	w := run.World{Now: time.Now()}
 	var err error
 	if w.Target, err = tx.Target(r.Target); err != nil && !fault.Is(err, fault.KindNotFound) {
@@ -227,7 +229,7 @@ func readWorld(tx store.Tx, r run.Run) (run.World, error) {
 	}
 	keys := r.ClaimKeys()
 	if r.Group != "" {
-		if w.Group, err = readGroup(tx, r, w.Now); err != nil {
+		if w.Group, err = readGroup(tx, r, w.Now, e.cfg.Silent); err != nil {
 			return w, err
 		}
 		keys = append(keys, r.GroupKeys(w.Group.Rules.Room())...)
@@ -239,42 +241,6 @@ func readWorld(tx store.Tx, r run.Run) (run.World, error) {
 		}
 	}
 	return w, err
-}
-
-// readGroup reads the redundancy group that a run's target is in.
-func readGroup(tx store.Tx, r run.Run, now time.Time) (plan.Group, error) {
-	g := plan.Group{Self: r.Name}
-	var err error
-	if g.Rules, err = tx.Group(r.Project, r.Group); err != nil && !fault.Is(err, fault.KindNotFound) {
-		return g, err
-	}
-	members, err := tx.Targets(store.TargetFilter{Project: r.Project, Group: r.Group, Limit: fleet.MaxMembers})
-	if err != nil {
-		return g, err
-	}
-	members = slices.DeleteFunc(members, func(t fleet.Target) bool { return t.ID == r.Target })
-	if len(members) == 0 {
-		return g, nil
-	}
-	ids, keys := make([]string, len(members)), make([]string, len(members))
-	for i, t := range members {
-		ids[i], keys[i] = t.ID, run.TargetKey(t.ID)
-	}
-	agents, err := tx.Agents(ids)
-	if err != nil {
-		return g, err
-	}
-	seen := make(map[string]time.Time, len(agents))
-	for _, a := range agents {
-		seen[a.Target] = a.LastSeen
-	}
-	busy, err := tx.ClaimsOn(keys)
-	for i, t := range members {
-		_, held := busy[keys[i]]
-		g.Others = append(g.Others, plan.Member{Name: t.Name, Down: t.Down(seen[t.ID], now), Busy: held, Last: t.Last})
-	}
-	slices.SortFunc(g.Others, func(a, b plan.Member) int { return strings.Compare(a.Name, b.Name) })
-	return g, err
 }
 
 // write keeps what a tick has come to, all of it in the caller's transaction.

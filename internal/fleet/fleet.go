@@ -71,10 +71,11 @@ const SilentAfter = 15 * time.Minute
 
 // Down is why a target counts as down for reasons that are not a run's, in
 // words; empty if it is up. heard is when its agent was last heard of: of a
-// target that never had one, nobody can say that it is down.
-func (t Target) Down(heard, now time.Time) string {
+// target that never had one, nobody can say that it is down. silent is how
+// long it may be unheard of.
+func (t Target) Down(heard, now time.Time, silent time.Duration) string {
 	switch {
-	case !heard.IsZero() && now.Sub(heard) > SilentAfter:
+	case !heard.IsZero() && now.Sub(heard) > silent:
 		return "not heard of since " + heard.UTC().Format(time.RFC3339)
 	case t.Observed != nil && len(t.Observed.HalfConfigured) > 0:
 		return "packages are half configured"
