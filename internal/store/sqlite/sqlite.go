@@ -37,8 +37,8 @@ var defaults = options{synchronous: "FULL"}
 
 // What the two sorts of connections differ in.
 const (
-	forWriting = "&_txlock=immediate"
-	forReading = "&_query_only=1"
+	forWriting = "&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)"
+	forReading = "&_query_only=1&_pragma=cache_size(-8192)"
 )
 
 // Unsafe leaves it to the operating system when to write to the disk: for tests
@@ -73,7 +73,7 @@ func Open(ctx context.Context, path string, opts ...Option) (*sqlstore.DB, error
 		db.SetConnMaxIdleTime(0)
 	}
 	db, err := sqlstore.New(ctx, sqlstore.Config{
-		Dialect: dialect{}, Write: write, Writers: 1, Read: read, Readers: readers, OnClose: lock.release,
+		Dialect: dialect{}, Write: write, Writers: 1, Share: true, Read: read, Readers: readers, OnClose: lock.release,
 	})
 	if err != nil {
 		return nil, err
@@ -101,11 +101,15 @@ func connect(path string, o options, more string) *sql.DB {
 	name := (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String() +
 		"?_busy_timeout=5000&_journal_mode=WAL&_foreign_keys=1&_synchronous=" + o.synchronous +
 		"&_pragma=journal_size_limit(67108864)&_dqs=0" + more
-	db, err := sql.Open("sqlite", name)
-	if err != nil { // the driver is linked in, and the name has no part that could be wrong
+	connector, err := driver.NewConnector(name)
+	if err != nil { // the name has no part that could be wrong
 		panic(err)
 	}
-	return db
+	begin := "BEGIN"
+	if more == forWriting {
+		begin = "BEGIN IMMEDIATE" // or two might find out late that only one may write
+	}
+	return sql.OpenDB(keeping{connector, begin})
 }
 
 // dialect is SQLite's.
@@ -125,9 +129,12 @@ func (dialect) Now(context.Context, sqlstore.Querier) (time.Time, error) {
 // Number implements sqlstore.Dialect. There is one writer, so numbers become
 // visible in their order.
 func (dialect) Number(ctx context.Context, q sqlstore.Querier, name string, n int) ([]int64, error) {
+	// RETURNING would spare a statement, and costs more than one.
+	if _, err := q.ExecContext(ctx, `UPDATE counters SET value = value + $1 WHERE name = $2`, n, name); err != nil {
+		return nil, err
+	}
 	var last int64
-	err := q.QueryRowContext(ctx, `UPDATE counters SET value = value + $1 WHERE name = $2 RETURNING value`, n, name).Scan(&last)
-	if err != nil {
+	if err := q.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = $1`, name).Scan(&last); err != nil {
 		return nil, err
 	}
 	numbers := make([]int64, n)

@@ -37,6 +37,7 @@ type DB struct {
 	dialect Dialect
 	write   pool
 	read    pool
+	shared  *convoy // of Config.Share; nil if each write commits by itself
 	onClose func() error
 
 	mu     sync.Mutex
@@ -50,7 +51,8 @@ var _ store.DB = (*DB)(nil)
 type Config struct {
 	Dialect Dialect
 	Write   *sql.DB
-	Writers int // transactions that may write at once
+	Writers int  // transactions that may write at once
+	Share   bool // writes that wait for each other share one commit; takes one writer
 	Read    *sql.DB
 	Readers int          // transactions that may read at once
 	OnClose func() error // after both are closed; may be nil
@@ -61,9 +63,12 @@ type Config struct {
 func New(ctx context.Context, c Config) (*DB, error) {
 	db := &DB{
 		dialect: c.Dialect,
-		write:   pool{db: c.Write, gate: make(chan struct{}, c.Writers)},
-		read:    pool{db: c.Read, gate: make(chan struct{}, c.Readers)},
+		write:   pool{c.Write, newTurns(c.Writers)},
+		read:    pool{c.Read, newTurns(c.Readers)},
 		onClose: c.OnClose,
+	}
+	if c.Share {
+		db.shared = &convoy{}
 	}
 	if err := db.migrate(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -74,23 +79,9 @@ func New(ctx context.Context, c Config) (*DB, error) {
 // pool is connections behind a gate at which callers wait in the order in
 // which they came; database/sql lets them through at random.
 type pool struct {
-	db   *sql.DB
-	gate chan struct{}
+	db *sql.DB
+	*turns
 }
-
-func (p pool) enter(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return fault.Unavailable("wait for the database", err)
-	}
-	select {
-	case p.gate <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fault.Unavailable("wait for the database", ctx.Err())
-	}
-}
-
-func (p pool) leave() { <-p.gate }
 
 // The kinds of transactions.
 var (
@@ -118,7 +109,7 @@ func (db *DB) run(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) e
 	}
 	defer db.users.Done()
 	for attempt := 1; ; attempt++ {
-		again, err := db.once(ctx, p, opts, f)
+		again, err := db.attempt(ctx, p, opts, f)
 		if !again {
 			return err
 		}
@@ -144,6 +135,15 @@ func (db *DB) begin() error {
 
 var errClosed = errors.New("it is closed")
 
+// attempt runs f in one transaction, alone or in a convoy; again reports that it
+// lost a race.
+func (db *DB) attempt(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) error) (again bool, err error) {
+	if db.shared != nil && !opts.ReadOnly {
+		return db.join(ctx, f)
+	}
+	return db.once(ctx, p, opts, f)
+}
+
 // once runs f in one transaction; again reports that it lost a race.
 func (db *DB) once(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) error) (again bool, err error) {
 	if err := p.enter(ctx); err != nil {
@@ -163,22 +163,8 @@ func (db *DB) once(ctx context.Context, p pool, opts sql.TxOptions, f func(*tx) 
 			_ = inner.Rollback() // what it would say has been said already
 		}
 	}()
-	err = f(t)
-	if err == nil && !opts.ReadOnly {
-		err = t.flush()
-	}
-	switch {
-	case t.raced:
-		return true, t.broken
-	case err != nil:
-		return false, err
-	case t.broken != nil: // f took no notice
-		return false, t.broken
-	case opts.ReadOnly || t.idle:
-		return false, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return false, fault.Unavailable("commit", err)
+	if again, err := t.play(f); again || err != nil || t.readOnly || t.idle {
+		return again, err
 	}
 	if err := inner.Commit(); err != nil {
 		return db.fault("commit", err)

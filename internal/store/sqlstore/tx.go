@@ -32,6 +32,31 @@ type tx struct {
 
 var _ store.Tx = (*tx)(nil)
 
+// play runs f and says what comes of it; again: it lost a race.
+func (t *tx) play(f func(*tx) error) (again bool, err error) {
+	if err := t.ctx.Err(); err != nil {
+		return false, fault.Unavailable("wait for the database", err)
+	}
+	err = f(t)
+	if err == nil && !t.readOnly {
+		err = t.flush()
+	}
+	switch {
+	case t.raced:
+		return true, t.broken
+	case err != nil:
+		return false, err
+	case t.broken != nil: // f took no notice
+		return false, t.broken
+	case t.readOnly || t.idle:
+		return false, nil
+	}
+	if err := t.ctx.Err(); err != nil {
+		return false, fault.Unavailable("commit", err)
+	}
+	return false, nil
+}
+
 // ready reports why no statement can be run, if none can.
 func (t *tx) ready(op string, writes bool) error {
 	switch {
@@ -173,8 +198,8 @@ func (f *filter) query(what, order string, limit int) string {
 	}
 	b.WriteString(" ORDER BY " + order)
 	if limit > 0 {
-		f.args = append(f.args, limit)
-		fmt.Fprintf(&b, " LIMIT $%d", len(f.args))
+		// As a parameter it would make SQLite plan anew at every call.
+		fmt.Fprintf(&b, " LIMIT %d", limit)
 	}
 	return b.String()
 }
