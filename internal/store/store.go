@@ -44,12 +44,15 @@ type DB interface {
 	Close() error
 }
 
+// MaxClaim bounds how many rows one Claim leases.
+const MaxClaim = 256
+
 // Claimer hands out work.
 type Claimer interface {
 	// Claim leases up to n due rows to owner, the longest due first, by the
 	// database's clock. next is when the earliest row that was not claimed is
-	// due or loses its lease; zero if there is none. At most 256 are leased at
-	// once. An empty owner, n below 1 or no lease is an internal fault.
+	// due or loses its lease; zero if there is none. At most MaxClaim are leased
+	// at once. An empty owner, n below 1 or no lease is an internal fault.
 	Claim(ctx context.Context, owner string, n int, lease time.Duration) (claimed []Lease, next time.Time, err error)
 	// Extend renews a lease. Conflict: it was lost.
 	Extend(ctx context.Context, l Lease, lease time.Duration) error
@@ -119,6 +122,8 @@ type Targets interface {
 	// PutTarget inserts (Revision 0) or replaces by compare-and-set, and
 	// returns what is stored now. It never touches Generation.
 	PutTarget(t fleet.Target) (fleet.Target, error)
+	// SetTarget is PutTarget for who does not want it back.
+	SetTarget(t fleet.Target) error
 	// DeleteTarget removes it with its schedules, its orders, its agent and
 	// their enrolments. Its runs and facts stay.
 	DeleteTarget(id string) error
@@ -141,6 +146,8 @@ type Schedules interface {
 	// returns what is stored now. It gives a new schedule its Number: the
 	// target's next one, never one that was given before.
 	PutSchedule(s fleet.Schedule) (fleet.Schedule, error)
+	// SetSchedule is PutSchedule for who does not want it back.
+	SetSchedule(s fleet.Schedule) error
 	DeleteSchedule(id string) error
 }
 
@@ -194,6 +201,8 @@ type Runs interface {
 	// the run's claims to exactly r.Holds: conflict if another run holds one.
 	// It gives a new run its Number: the target's next one.
 	PutRun(r run.Run) (run.Run, error)
+	// SetRun is PutRun for who does not want it back.
+	SetRun(r run.Run) error
 }
 
 // RunFilter selects runs; empty fields select all.

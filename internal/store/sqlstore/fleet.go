@@ -88,32 +88,41 @@ func (t *tx) targetsOf(f store.TargetFilter) (all []fleet.Target, err error) {
 
 // PutTarget implements store.Targets.
 func (t *tx) PutTarget(target fleet.Target) (fleet.Target, error) {
-	none := fleet.Target{}
+	if err := t.SetTarget(target); err != nil {
+		return fleet.Target{}, err
+	}
+	return t.Target(target.ID)
+}
+
+// SetTarget implements store.Targets.
+func (t *tx) SetTarget(target fleet.Target) error {
 	doc, err := encode(targetDoc{Target: target})
 	if err != nil {
-		return none, fault.Internal("write target", err)
+		return fault.Internal("write target", err)
 	}
 	var observed any
 	if target.Observed != nil {
 		text, err := encode(target.Observed)
 		if err != nil {
-			return none, fault.Internal("write target", err)
+			return fault.Internal("write target", err)
 		}
 		observed = text
 	}
+	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed, target.Image}
+	done, err := t.redo("target", target.Revision, `UPDATE targets SET doc = $5, observed = $6, revision = revision + 1
+		WHERE id = $1 AND revision = $8 AND project = $2 AND name = $3 AND grp = $4 AND image = $7`, args)
+	if done || err != nil {
+		return err
+	}
 	if err := t.free("target", target.Name, `SELECT id FROM targets WHERE project = $1 AND name = $2 AND id <> $3`,
 		target.Project, target.Name, target.ID); err != nil {
-		return none, err
+		return err
 	}
-	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed, target.Image}
 	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, image, generation, numbered, revision)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 1) ON CONFLICT DO NOTHING`
 	update := `UPDATE targets SET project = $2, name = $3, grp = $4, doc = $5, observed = $6, image = $7, revision = revision + 1
 		WHERE id = $1 AND revision = $8`
-	if err := t.put("target", target.ID, target.Revision, insert, update, args); err != nil {
-		return none, err
-	}
-	return t.Target(target.ID)
+	return t.put("target", target.ID, target.Revision, insert, update, args)
 }
 
 // DeleteTarget implements store.Targets. Schedules and orders go by themselves.
@@ -125,6 +134,18 @@ func (t *tx) DeleteTarget(id string) error {
 		return err
 	}
 	return t.remove("target", id, `DELETE FROM targets WHERE id = $1`)
+}
+
+// redo replaces by compare-and-set the document of what has been there before
+// and keeps the columns that it is found by: those are in indexes, which would
+// be written as well. done is false if it was not as simple as that. Arguments
+// are those of put.
+func (t *tx) redo(what string, revision int64, update string, args []any) (done bool, err error) {
+	if revision == 0 {
+		return false, nil
+	}
+	n, err := t.exec("write "+what, update, append(slices.Clip(args), revision)...)
+	return n > 0, err
 }
 
 // put inserts (revision 0) or replaces by compare-and-set. The id is the first
@@ -140,7 +161,7 @@ func (t *tx) put(what, id string, revision int64, insert, update string, args []
 		}
 		return err
 	}
-	n, err := t.exec("write "+what, update, append(args, revision)...)
+	n, err := t.exec("write "+what, update, append(slices.Clip(args), revision)...)
 	if err != nil || n > 0 {
 		return err
 	}
@@ -212,36 +233,45 @@ func (t *tx) Schedules(f store.ScheduleFilter) ([]fleet.Schedule, error) {
 
 // PutSchedule implements store.Schedules.
 func (t *tx) PutSchedule(s fleet.Schedule) (fleet.Schedule, error) {
-	none := fleet.Schedule{}
+	if err := t.SetSchedule(s); err != nil {
+		return fleet.Schedule{}, err
+	}
+	return t.Schedule(s.ID)
+}
+
+// SetSchedule implements store.Schedules.
+func (t *tx) SetSchedule(s fleet.Schedule) error {
 	doc, err := encode(scheduleDoc{Schedule: s, Window: windowToDoc(s.Window), Policy: policyToDoc(s.Policy)})
 	if err != nil {
-		return none, fault.Internal("write schedule", err)
+		return fault.Internal("write schedule", err)
+	}
+	args := []any{s.ID, s.Project, s.Target, s.Name, doc}
+	done, err := t.redo("schedule", s.Revision, `UPDATE schedules SET doc = $5, revision = revision + 1
+		WHERE id = $1 AND revision = $6 AND project = $2 AND target = $3 AND name = $4`, args)
+	if done || err != nil {
+		return err
 	}
 	found, err := t.get("look for target", `SELECT id FROM targets WHERE id = $1`, []any{s.Target}, new(string))
 	if err == nil && !found {
 		err = fault.NotFound("target", s.Target)
 	}
 	if err != nil {
-		return none, err
+		return err
 	}
 	if err := t.free("schedule", s.Name, `SELECT id FROM schedules WHERE target = $1 AND name = $2 AND id <> $3`,
 		s.Target, s.Name, s.ID); err != nil {
-		return none, err
+		return err
 	}
 	if s.Revision == 0 {
 		if _, err := t.exec("number schedule", `UPDATE targets SET numbered = numbered + 1 WHERE id = $1`, s.Target); err != nil {
-			return none, err
+			return err
 		}
 	}
-	args := []any{s.ID, s.Project, s.Target, s.Name, doc}
 	insert := `INSERT INTO schedules (id, project, target, name, doc, number, revision)
 		VALUES ($1, $2, $3, $4, $5, (SELECT numbered FROM targets WHERE id = $3), 1) ON CONFLICT DO NOTHING`
 	update := `UPDATE schedules SET project = $2, target = $3, name = $4, doc = $5, revision = revision + 1
 		WHERE id = $1 AND revision = $6`
-	if err := t.put("schedule", s.ID, s.Revision, insert, update, args); err != nil {
-		return none, err
-	}
-	return t.Schedule(s.ID)
+	return t.put("schedule", s.ID, s.Revision, insert, update, args)
 }
 
 // DeleteSchedule implements store.Schedules.

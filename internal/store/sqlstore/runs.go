@@ -55,18 +55,25 @@ func (t *tx) Runs(f store.RunFilter) ([]run.Run, error) {
 
 // PutRun implements store.Runs.
 func (t *tx) PutRun(r run.Run) (run.Run, error) {
-	none := run.Run{}
+	if err := t.SetRun(r); err != nil {
+		return run.Run{}, err
+	}
+	return t.Run(r.ID)
+}
+
+// SetRun implements store.Runs.
+func (t *tx) SetRun(r run.Run) error {
 	doc, err := encode(runDoc{Run: r, Window: windowToDoc(r.Window), Policy: policyToDoc(r.Policy)})
 	if err != nil {
-		return none, fault.Internal("write run", err)
+		return fault.Internal("write run", err)
 	}
 	holders, err := t.ClaimsOn(r.Holds)
 	if err != nil {
-		return none, err
+		return err
 	}
 	for _, key := range r.Holds { // in r's order, so that the answer is always the same
 		if other, ok := holders[key]; ok && other != r.ID {
-			return none, fault.Conflict("run %s holds %s", other, key)
+			return fault.Conflict("run %s holds %s", other, key)
 		}
 	}
 	ended := 0
@@ -74,17 +81,25 @@ func (t *tx) PutRun(r run.Run) (run.Run, error) {
 		ended = 1
 	}
 	args := []any{r.ID, r.Project, r.Target, r.Schedule, ended, doc}
+	done, err := t.redo("run", r.Revision, `UPDATE runs SET doc = $6, revision = revision + 1
+		WHERE id = $1 AND revision = $7 AND project = $2 AND target = $3 AND schedule = $4 AND ended = $5`, args)
+	if err != nil {
+		return err
+	}
+	if done {
+		return t.hold(r.ID, r.Holds)
+	}
 	insert := `INSERT INTO runs (id, project, target, schedule, ended, doc, number, revision)
 		VALUES ($1, $2, $3, $4, $5, $6, (SELECT COALESCE(MAX(number), 0) + 1 FROM runs WHERE target = $3), 1) ON CONFLICT DO NOTHING`
 	update := `UPDATE runs SET project = $2, target = $3, schedule = $4, ended = $5, doc = $6, revision = revision + 1
 		WHERE id = $1 AND revision = $7`
 	if err := t.put("run", r.ID, r.Revision, insert, update, args); err != nil {
-		return none, err
+		return err
 	}
-	if err := t.hold(r.ID, r.Holds); err != nil {
-		return none, err
+	if r.Revision == 0 && len(r.Holds) == 0 {
+		return nil
 	}
-	return t.Run(r.ID)
+	return t.hold(r.ID, r.Holds)
 }
 
 // hold makes the run's claims exactly those.

@@ -3,14 +3,12 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"upkeep/internal/fault"
 	"upkeep/internal/store"
 )
-
-// maxClaim bounds how many rows one Claim leases.
-const maxClaim = 256
 
 // busyRow is how long a claimer that found only rows under others' hands leaves
 // them alone.
@@ -38,7 +36,7 @@ func (db *DB) Claim(ctx context.Context, owner string, n int, lease time.Duratio
 		return nil, next, err
 	}
 	err = db.run(ctx, db.write, claiming, func(t *tx) error {
-		claimed, next, err = t.claim(owner, min(n, maxClaim), lease)
+		claimed, next, err = t.claim(owner, min(n, store.MaxClaim), lease)
 		return err
 	})
 	if err != nil {
@@ -52,8 +50,8 @@ func (t *tx) claim(owner string, n int, lease time.Duration) ([]store.Lease, tim
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	claimed, err := list(t, "claim", `SELECT key, wake_seq FROM work WHERE ready_at <= $1 ORDER BY ready_at, key LIMIT $2`+t.dialect.SkipLocked(),
-		[]any{now.UnixMicro(), n}, func(row scanner) (store.Lease, error) {
+	claimed, err := list(t, "claim", `SELECT key, wake_seq FROM work WHERE ready_at <= $1 ORDER BY ready_at, key LIMIT `+strconv.Itoa(n)+t.dialect.SkipLocked(),
+		[]any{now.UnixMicro()}, func(row scanner) (store.Lease, error) {
 			l := store.Lease{Now: now, Until: instant(now.Add(lease).UnixMicro())}
 			return l, row.Scan(&l.Key, &l.WakeSeq)
 		})
