@@ -9,10 +9,9 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"reflect"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +35,8 @@ type Config struct {
 	Lease   time.Duration // default 10 s
 	Tick    time.Duration // the longest a tick may take; default 20 s
 	Idle    time.Duration // the longest pause between two looks for work; default 1 s
-	Workers int           // ticks at once; default 8
+	Workers int           // transactions at once; default 8
+	Batch   int           // ticks in one transaction at most; default 32
 	Silent  time.Duration // how long an agent may be unheard of before its server counts as down; default fleet.SilentAfter
 }
 
@@ -59,6 +59,9 @@ func New(cfg Config) *Engine {
 	}
 	if cfg.Workers == 0 {
 		cfg.Workers = 8
+	}
+	if cfg.Batch == 0 {
+		cfg.Batch = 32
 	}
 	if cfg.Silent == 0 {
 		cfg.Silent = fleet.SilentAfter
@@ -87,18 +90,19 @@ func (e *Engine) Run(ctx context.Context) error {
 		// Only as much is claimed as can be begun at once: a lease that waits
 		// for a worker is a lease that runs out.
 		free <- struct{}{}
-		n := cap(free) - len(free) + 1
+		workers := cap(free) - len(free) + 1
+		n := min(workers*e.cfg.Batch, store.MaxClaim)
 		leases, next, err := e.cfg.DB.Claim(ctx, e.cfg.Owner, n, e.cfg.Lease)
 		<-free
 		if err != nil && ctx.Err() == nil {
 			e.cfg.Log.Error("can't claim work", "err", err)
 			next = time.Now().Add(e.cfg.Idle)
 		}
-		for _, l := range leases {
+		for part := range slices.Chunk(leases, max(1, (len(leases)+workers-1)/workers)) {
 			free <- struct{}{}
 			under.Go(func() {
 				defer func() { <-free }()
-				e.work(ctx, l)
+				e.work(ctx, part)
 			})
 		}
 		if len(leases) < n {
@@ -123,52 +127,6 @@ func (e *Engine) pause(ctx context.Context, next time.Time) {
 	}
 }
 
-// work ticks one key under its lease.
-func (e *Engine) work(ctx context.Context, l store.Lease) {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.Tick)
-	defer cancel()
-	var renew *time.Timer
-	renew = time.AfterFunc(e.cfg.Lease/3, func() {
-		if err := e.cfg.DB.Extend(ctx, l, e.cfg.Lease); err != nil {
-			cancel() // whoever has the lease now does the work
-			return
-		}
-		renew.Reset(e.cfg.Lease / 3)
-	})
-	defer renew.Stop()
-	err := e.tick(ctx, l)
-	switch {
-	case err == nil || ctx.Err() != nil:
-	case fault.Is(err, fault.KindConflict):
-		// Somebody else wrote first, or has the lease: look again, soon.
-		e.giveBack(ctx, l, 20*time.Millisecond)
-	default:
-		e.cfg.Log.Error("tick failed", "key", l.Key, "err", err)
-		e.giveBack(ctx, l, time.Second)
-	}
-}
-
-// giveBack releases a lease whose tick has come to nothing. If that fails too
-// the lease runs out by itself.
-func (e *Engine) giveBack(ctx context.Context, l store.Lease, after time.Duration) {
-	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error { return tx.Release(l, time.Now().Add(after)) })
-	if err != nil && ctx.Err() == nil && !fault.Is(err, fault.KindConflict) {
-		e.cfg.Log.Warn("can't give work back", "key", l.Key, "err", err)
-	}
-}
-
-func (e *Engine) tick(ctx context.Context, l store.Lease) error {
-	switch {
-	case strings.HasPrefix(l.Key, store.RunWork):
-		return e.tickRun(ctx, l, strings.TrimPrefix(l.Key, store.RunWork))
-	case strings.HasPrefix(l.Key, store.ScheduleWork):
-		return e.tickSchedule(ctx, l, strings.TrimPrefix(l.Key, store.ScheduleWork))
-	case l.Key == houseKey:
-		return e.keepHouse(ctx, l)
-	}
-	return fault.Internal("tick", errors.New("no loop knows the key "+l.Key))
-}
-
 // release gives the key back for its next tick, or ends it.
 func release(tx store.Work, l store.Lease, wake time.Time) error {
 	if wake.IsZero() {
@@ -178,54 +136,55 @@ func release(tx store.Work, l store.Lease, wake time.Time) error {
 }
 
 // tickRun reads a run's world, asks the state machine, and writes what it says.
-func (e *Engine) tickRun(ctx context.Context, l store.Lease, id string) error {
-	ordered := map[string]bool{}
-	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error {
-		clear(ordered)
-		r, err := tx.Run(id)
-		if fault.Is(err, fault.KindNotFound) {
-			return tx.Finish(l)
-		}
-		if err != nil {
-			return err
-		}
-		w, err := e.readWorld(tx, r)
-		if err != nil {
-			return err
-		}
-		moved, next := run.Tick(r, w)
-		if err := write(tx, r, moved, next, w); err != nil {
-			return err
-		}
-		for _, o := range next.Orders {
-			ordered[o.Target] = true
-		}
-		return release(tx, l, next.Wake)
-	})
+func (e *Engine) tickRun(tx store.Tx, l store.Lease, id string, n *news) error {
+	r, err := tx.Run(id)
+	if fault.Is(err, fault.KindNotFound) {
+		return tx.Finish(l)
+	}
 	if err != nil {
 		return err
 	}
-	for target := range ordered {
-		e.cfg.Orders(target)
+	t, err := tx.Target(r.Target)
+	if err != nil && !fault.Is(err, fault.KindNotFound) {
+		return err
 	}
-	return nil
+	wake, err := e.move(tx, r, t, n)
+	if err != nil {
+		return err
+	}
+	return release(tx, l, wake)
 }
 
-// readWorld reads all that a tick may know.
-func (e *Engine) readWorld(tx store.Tx, r run.Run) (run.World, error) {
-	w := run.World{Now: time.Now()}
-	var err error
-	if w.Target, err = tx.Target(r.Target); err != nil && !fault.Is(err, fault.KindNotFound) {
-		return w, err
+// move ticks a run and says when it wants to be ticked again.
+func (e *Engine) move(tx store.Tx, r run.Run, t fleet.Target, n *news) (wake time.Time, err error) {
+	w, err := e.readWorld(tx, r, t)
+	if err != nil {
+		return wake, err
 	}
+	moved, next := run.Tick(r, w)
+	if err := write(tx, r, moved, next, w); err != nil {
+		return wake, err
+	}
+	for _, o := range next.Orders {
+		n.ordered[o.Target] = true
+	}
+	return next.Wake, nil
+}
+
+// readWorld reads all that a tick may know besides its target.
+func (e *Engine) readWorld(tx store.Tx, r run.Run, t fleet.Target) (run.World, error) {
+	w := run.World{Now: time.Now(), Target: t}
+	var err error
 	if w.Freezes, err = tx.Freezes(r.Project, w.Now); err != nil {
 		return w, err
 	}
-	if w.Answers, err = tx.Answers(r.ID); err != nil {
-		return w, err
-	}
-	if w.Handed, err = tx.Handed(r.ID); err != nil {
-		return w, err
+	if r.Plan.ID != "" { // without a plan there were no orders
+		if w.Answers, err = tx.Answers(r.ID); err != nil {
+			return w, err
+		}
+		if w.Handed, err = tx.Handed(r.ID); err != nil {
+			return w, err
+		}
 	}
 	keys := r.ClaimKeys()
 	if r.Group != "" {
@@ -245,8 +204,8 @@ func (e *Engine) readWorld(tx store.Tx, r run.Run) (run.World, error) {
 
 // write keeps what a tick has come to, all of it in the caller's transaction.
 func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
-	if !reflect.DeepEqual(r, moved) {
-		if _, err := tx.PutRun(moved); err != nil {
+	if r.Revision == 0 || !reflect.DeepEqual(r, moved) {
+		if err := tx.SetRun(moved); err != nil {
 			return err
 		}
 	}
@@ -274,7 +233,7 @@ func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
 		for _, s := range next.Samples {
 			t.Pace = t.Pace.With(s.Kind, s.Units, s.Took)
 		}
-		if _, err := tx.PutTarget(t); err != nil {
+		if err := tx.SetTarget(t); err != nil {
 			return err
 		}
 	}
@@ -282,52 +241,53 @@ func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
 }
 
 // tickSchedule opens what a schedule wants opened.
-func (e *Engine) tickSchedule(ctx context.Context, l store.Lease, id string) error {
-	opened := false
-	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error {
-		opened = false
-		s, err := tx.Schedule(id)
-		if fault.Is(err, fault.KindNotFound) {
-			return tx.Finish(l)
-		}
-		if err != nil {
-			return err
-		}
-		running, err := tx.Runs(store.RunFilter{Target: s.Target, Schedule: s.ID, Open: true, Limit: 1})
-		if err != nil {
-			return err
-		}
-		now := time.Now()
-		due := run.Look(s, len(running) > 0, now)
-		if !due.Schedule.Next.Start.Equal(s.Next.Start) {
-			if _, err := tx.PutSchedule(due.Schedule); err != nil {
-				return err
-			}
-		}
-		if due.Open {
-			t, err := tx.Target(s.Target)
-			if err != nil {
-				return err
-			}
-			r, facts := run.Open(run.ForSchedule(e.cfg.NewID(), s, t, due.For), now)
-			if _, err := tx.PutRun(r); err != nil {
-				return err
-			}
-			due.Facts = append(due.Facts, facts...)
-			if err := tx.Wake(store.RunKey(r.ID), now); err != nil {
-				return err
-			}
-			opened = true
-		}
-		if err := tx.AddFacts(due.Facts); err != nil {
-			return err
-		}
-		return release(tx, l, due.Wake)
-	})
-	if err == nil && opened {
-		e.Nudge()
+func (e *Engine) tickSchedule(tx store.Tx, l store.Lease, id string, n *news) error {
+	s, err := tx.Schedule(id)
+	if fault.Is(err, fault.KindNotFound) {
+		return tx.Finish(l)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	running, err := tx.Runs(store.RunFilter{Target: s.Target, Schedule: s.ID, Open: true, Limit: 1})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	due := run.Look(s, len(running) > 0, now)
+	if !due.Schedule.Next.Start.Equal(s.Next.Start) {
+		if err := tx.SetSchedule(due.Schedule); err != nil {
+			return err
+		}
+	}
+	if err := tx.AddFacts(due.Facts); err != nil {
+		return err
+	}
+	if due.Open {
+		if err := e.open(tx, due, now, n); err != nil {
+			return err
+		}
+	}
+	return release(tx, l, due.Wake)
+}
+
+// open opens a schedule's run. Its first tick comes along: when a whole fleet
+// is due, a transaction more for each run would take as long as all the rest.
+func (e *Engine) open(tx store.Tx, due run.Due, now time.Time, n *news) error {
+	s := due.Schedule
+	t, err := tx.Target(s.Target)
+	if err != nil {
+		return err
+	}
+	r, facts := run.Open(run.ForSchedule(e.cfg.NewID(), s, t, due.For), now)
+	if err := tx.AddFacts(facts); err != nil {
+		return err
+	}
+	wake, err := e.move(tx, r, t, n)
+	if err != nil || wake.IsZero() {
+		return err
+	}
+	return tx.Wake(store.RunKey(r.ID), wake)
 }
 
 // How long house-keeping keeps, and how often it sweeps.
@@ -337,12 +297,10 @@ const (
 )
 
 // keepHouse forgets what has served its time.
-func (e *Engine) keepHouse(ctx context.Context, l store.Lease) error {
-	return e.cfg.DB.Update(ctx, func(tx store.Tx) error {
-		now := time.Now()
-		if err := tx.ForgetRequests(now.Add(-keepRequests)); err != nil {
-			return err
-		}
-		return tx.Release(l, now.Add(sweepEvery))
-	})
+func (e *Engine) keepHouse(tx store.Tx, l store.Lease) error {
+	now := time.Now()
+	if err := tx.ForgetRequests(now.Add(-keepRequests)); err != nil {
+		return err
+	}
+	return tx.Release(l, now.Add(sweepEvery))
 }
