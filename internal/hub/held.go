@@ -20,6 +20,7 @@ type held struct {
 type waiting struct {
 	woken chan struct{} // of capacity 1: a wake is remembered, never waited for
 	drop  bool          // guarded by held.mu: it must not be held any more
+	fresh bool          // guarded by held.mu: it is looking for the first time
 	busy  bool          // guarded by held.mu: the agent has an order under way
 	swept time.Time     // guarded by held.mu: when a busy one was last asked for
 }
@@ -29,7 +30,7 @@ func newHeld() *held { return &held{polls: map[string][]*waiting{}} }
 // add registers a poll. It comes before the first look for orders, so that an
 // order written after the look finds the poll here.
 func (h *held) add(target string) *waiting {
-	w := &waiting{woken: make(chan struct{}, 1)}
+	w := &waiting{woken: make(chan struct{}, 1), fresh: true}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.polls[target] = append(h.polls[target], w)
@@ -77,7 +78,7 @@ func (h *held) setBusy(w *waiting, busy bool) (drop bool) {
 	if busy && !w.busy {
 		w.swept = time.Now()
 	}
-	w.busy = busy
+	w.busy, w.fresh = busy, false
 	return w.drop
 }
 
@@ -92,6 +93,7 @@ func (h *held) due(now time.Time, busy time.Duration) []string {
 		ask := false
 		for _, w := range all {
 			switch {
+			case w.fresh: // it looks by itself
 			case !w.busy:
 				ask = true
 			case now.Sub(w.swept) >= busy:

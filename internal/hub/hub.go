@@ -33,7 +33,7 @@ import (
 type Timing struct {
 	Hold     time.Duration // how long a poll without orders is held (25 s)
 	Sweep    time.Duration // how often orders of other servers are looked for (1 s)
-	Busy     time.Duration // and how often for an agent that has an order under way (5 s)
+	Busy     time.Duration // and how often for an agent that has an order under way (30 s)
 	Presence time.Duration // how often it is written down that an agent was seen (1 min)
 	Observe  time.Duration // how often agents look at their hosts unasked (1 h)
 	After    time.Duration // at most so long a pause follows a poll that was held (500 ms)
@@ -47,7 +47,7 @@ func (t Timing) withDefaults() Timing {
 	}
 	def(&t.Hold, 25*time.Second)
 	def(&t.Sweep, time.Second)
-	def(&t.Busy, 5*time.Second)
+	def(&t.Busy, 30*time.Second)
 	def(&t.Presence, time.Minute)
 	def(&t.Observe, time.Hour)
 	def(&t.After, 500*time.Millisecond)

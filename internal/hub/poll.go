@@ -92,8 +92,8 @@ func (h *Hub) wait(ctx context.Context, c *poll, patience time.Duration) (wire.P
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	var waited time.Duration
-	for {
-		answer, err := h.exchange(ctx, c)
+	for woken := false; ; woken = true {
+		answer, err := h.exchange(ctx, c, woken)
 		if err != nil || len(answer.Orders) > 0 || len(answer.Acknowledged) > 0 || answer.Observe {
 			return answer, waited, err
 		}
@@ -123,9 +123,10 @@ func (h *Hub) wait(ctx context.Context, c *poll, patience time.Duration) (wire.P
 
 // exchange keeps what the poll has brought, once, and says what there is to
 // tell; a zero answer if there is nothing. A poll that brings nothing and gets
-// nothing writes nothing.
-func (h *Hub) exchange(ctx context.Context, c *poll) (wire.PollAnswer, error) {
-	if c.news == nil {
+// nothing writes nothing. Who was woken has an order, unless it is the one that
+// the agent is busy with, so looking first would be for nothing.
+func (h *Hub) exchange(ctx context.Context, c *poll, woken bool) (wire.PollAnswer, error) {
+	if c.news == nil && (!woken || c.busy) {
 		quiet, err := h.quiet(ctx, c)
 		if err != nil || quiet {
 			return wire.PollAnswer{}, err
@@ -205,15 +206,16 @@ func (h *Hub) talk(tx store.Tx, c *poll, now time.Time) (answer wire.PollAnswer,
 		return answer, false, err
 	}
 	k := keeper{tx: tx, log: h.log, now: now}
-	if k.target, err = tx.Target(c.peer.Target); err != nil {
-		return answer, false, err
-	}
 	if c.news != nil {
+		if k.target, err = tx.Target(c.peer.Target); err != nil {
+			return answer, false, err
+		}
 		if answer.Acknowledged, err = k.keep(c.news); err != nil {
 			return answer, false, err
 		}
 	}
-	if h.stale(agent, next, c.version, now) {
+	stale := h.stale(agent, next, c.version, now)
+	if stale {
 		next.Version, next.LastSeen = c.version, now
 		if err := tx.PutAgent(next); err != nil {
 			return answer, false, err
@@ -229,12 +231,21 @@ func (h *Hub) talk(tx store.Tx, c *poll, now time.Time) (answer wire.PollAnswer,
 	answer.HeldMillis = now.Sub(c.came).Milliseconds()
 	deeds := decide(open, c.seen, now)
 	c.woken = k.woken || slices.Contains(deeds, expire) || slices.Contains(deeds, forlorn)
+	if c.news == nil && !stale && idle(deeds) {
+		return wire.PollAnswer{}, false, nil // woken for nothing
+	}
 	answer.Orders, again, err = give(tx, open, deeds, now)
 	if err != nil {
 		return answer, false, err
 	}
-	if len(open) == 0 && (c.news == nil || c.news.Observation == nil) {
-		answer.Observe, err = k.wantsLook()
+	if len(open) > 0 || c.news != nil && c.news.Observation != nil {
+		return answer, again, nil
 	}
+	if c.news == nil {
+		if k.target, err = tx.Target(c.peer.Target); err != nil {
+			return answer, false, err
+		}
+	}
+	answer.Observe, err = k.wantsLook()
 	return answer, again, err
 }
