@@ -18,8 +18,8 @@ import (
 	"upkeep/internal/identity"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
-	"upkeep/internal/window"
 	"upkeep/internal/store/sqlite"
+	"upkeep/internal/window"
 )
 
 // house is the portal on a real desk and a real database, with a pretend
@@ -303,7 +303,7 @@ func (a answer) must(t *testing.T, code int, texts ...string) answer {
 	}
 	for _, text := range texts {
 		if !strings.Contains(a.body, text) {
-			t.Errorf("%q is missing in %s", text, a.body)
+			t.Errorf("%q is missing in %.4000s", text, a.body)
 		}
 	}
 	return a

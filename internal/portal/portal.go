@@ -62,10 +62,24 @@ func New(cfg Config) *Portal {
 	mux.Handle("GET /signin", p.open(p.signInForm))
 	mux.Handle("POST /signin", p.open(p.signIn))
 	mux.Handle("POST /signout", p.open(p.signOut))
+	mux.Handle("POST /zone", p.open(p.chooseZone))
 	mux.Handle("GET /{$}", p.open(func(v *visit) error { return v.goTo("/servers") }))
 	mux.Handle("GET /servers", p.known(p.servers))
 	mux.Handle("GET /servers/{id}", p.known(p.server))
 	mux.Handle("GET /servers/{id}/live", p.known(p.serverLive))
+	mux.Handle("GET /servers/{id}/updates", p.known(p.history))
+	mux.Handle("GET /servers/{id}/schedules", p.known(p.schedules))
+	mux.Handle("POST /servers/{id}/schedules", p.known(p.saveSchedule))
+	mux.Handle("GET /servers/{id}/schedules/new", p.known(p.newSchedule))
+	mux.Handle("GET /servers/{id}/schedules/{schedule}", p.known(p.editSchedule))
+	mux.Handle("POST /servers/{id}/schedules/{schedule}", p.known(p.saveSchedule))
+	mux.Handle("POST /servers/{id}/schedules/{schedule}/enabled", p.known(p.enableSchedule))
+	mux.Handle("GET /servers/{id}/schedules/{schedule}/delete", p.known(p.deleteScheduleForm))
+	mux.Handle("POST /servers/{id}/schedules/{schedule}/delete", p.known(p.deleteSchedule))
+	mux.Handle("GET /servers/{id}/manage", p.known(p.manageForm))
+	mux.Handle("POST /servers/{id}/manage", p.known(p.manage))
+	mux.Handle("GET /servers/{id}/unmanage", p.known(p.unmanageForm))
+	mux.Handle("POST /servers/{id}/unmanage", p.known(p.unmanage))
 	mux.Handle("GET /servers/{id}/update", p.known(p.updateForm))
 	mux.Handle("POST /servers/{id}/update", p.known(p.update))
 	mux.Handle("GET /runs/{id}", p.known(p.run))
@@ -101,9 +115,10 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.handler.ServeHTTP(w, r)
 }
 
-// maxForm is the longest form, in bytes; the longest field of ours is a reason
-// of a kilobyte, which three times that many bytes may encode.
-const maxForm = 16 << 10
+// maxForm is the longest form, in bytes; the longest that makes sense has two
+// recurrences of four kilobytes and two hundred held packages, which three
+// times that many bytes may encode.
+const maxForm = 96 << 10
 
 var (
 	errNoPage      = fault.NotFound("page", "")
@@ -121,16 +136,18 @@ type visit struct {
 	signedIn bool
 	now      time.Time
 	version  string
+	reader   *time.Location // where the reader lives; nil: nobody knows
 
 	// What a page says about itself before it is painted.
 	live    string // the address of its event stream; empty: none
 	refresh bool   // without a script it is to be loaded again in a while
+	preview bool   // it has a form that shows what it means
 }
 
 // open serves those whom we know and those whom we do not.
 func (p *Portal) open(h func(*visit) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v := &visit{w: w, r: r, words: chooseWords(w, r), now: time.Now(), version: p.cfg.Version}
+		v := &visit{w: w, r: r, words: chooseWords(w, r), now: time.Now(), version: p.cfg.Version, reader: readerZone(r)}
 		defer p.recover(v)
 		err := p.recognise(v)
 		if err == nil {

@@ -127,7 +127,7 @@ func TestAViewerOnlyLooks(t *testing.T) {
 	b := h.as(identity.Viewer)
 	b.get("/servers").must(t, http.StatusOK, "web-1").mustNot(t, "vault-1")
 	for _, path := range []string{serverPath(server.ID), runPath(id)} {
-		b.get(path).must(t, http.StatusOK, "the window is closed").mustNot(t, "/pause", "/abort", "/update")
+		b.get(path).must(t, http.StatusOK, "the window is closed").mustNot(t, "/pause", "/abort", `/update"`, "/manage")
 	}
 	b.get(serverPath(server.ID)+"/update").must(t, http.StatusForbidden)
 	b.get(runPath(id)+"/abort").must(t, http.StatusForbidden)
@@ -290,9 +290,9 @@ func TestAServersPage(t *testing.T) {
 	b.get(serverPath(server.ID)).must(t, http.StatusOK,
 		"Debian GNU/Linux 12", "6.1.0-40-amd64", "3 min ago", "3 h 1 min old", "wanted by linux-image-6.1.0-40-amd64", "postgresql-15", "site=fra1",
 		"12 updates", "4 security", "1.0-1+deb12u2", "234.6 kB",
-		"Default Update Schedule", "every week on", "(Europe/Sofia)", "open now", "freeze: Black Friday", "starts ", ", ends ",
+		"Default Update Schedule", "every week on", "(Europe/Sofia)", "open now", "freeze: Black Friday", ", starts ", ", ends ",
 		"Under way", "Step 1 of 2: download 12 packages", "fetch the package lists", "it comes after", "<progress", "<svg", "Timeline as a table",
-		"Update now", "/pause", "/abort", `role="status"`, "No run has ended yet.", `data-stream="/servers/`+server.ID+`/live"`).
+		"Update now", "/pause", "/abort", `role="status"`, "/updates", "managed by hand", `data-stream="/servers/`+server.ID+`/live"`).
 		mustNot(t, `http-equiv="refresh"`)
 	// Without a script the run's page is loaded again by itself; it has no field that this could empty.
 	b.get(runPath(id)).must(t, http.StatusOK, `<noscript><meta http-equiv="refresh"`).mustNot(t, "<input", "<textarea")
@@ -313,7 +313,8 @@ func TestARunsPage(t *testing.T) {
 		"Failed", "5 packages changed", "1.0-1+deb12u2", "What did not work", "curl", "postinst returned 1",
 		"Output of commands", "Reading package lists", "schedule “weekly”", "agent of web-1", "What happened", "Times in Europe/Sofia").
 		mustNot(t, "<progress", "data-stream", "/abort")
-	b.get(serverPath(server.ID)).must(t, http.StatusOK, runPath(id), "5 packages installed, 1 failed")
+	b.get(serverPath(server.ID)).must(t, http.StatusOK, runPath(id), "Last update", "5 packages installed, 1 failed")
+	b.get(historyPath(server.ID)).must(t, http.StatusOK, runPath(id), "Failed", "5 packages installed, 1 failed", "schedule “weekly”")
 	// The run outlives its server.
 	if err := h.desk.DeleteServer(context.Background(), boss, "shop", "web-1"); err != nil {
 		t.Fatal(err)
@@ -331,9 +332,9 @@ func TestHistoryGoesBack(t *testing.T) {
 		h.finish(ids[i], time.Now(), nil)
 	}
 	b := h.as(identity.Viewer)
-	first := b.get(serverPath(server.ID)).must(t, http.StatusOK, runPath(ids[len(ids)-1]), "Older runs")
+	first := b.get(historyPath(server.ID)).must(t, http.StatusOK, runPath(ids[len(ids)-1]), "Older runs")
 	first.mustNot(t, runPath(ids[4])+`"`, "Newest runs")
-	b.get(serverPath(server.ID)+"?before="+ids[5]).must(t, http.StatusOK, runPath(ids[4]), runPath(ids[0]), "Newest runs").
+	b.get(historyPath(server.ID)+"?before="+ids[5]).must(t, http.StatusOK, runPath(ids[4]), runPath(ids[0]), "Newest runs").
 		mustNot(t, runPath(ids[5])+`"`, "Older runs")
 }
 

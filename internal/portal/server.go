@@ -13,37 +13,71 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
 	"upkeep/internal/run"
-	"upkeep/internal/window"
 )
 
 // How much a server's page shows of what may be long.
 const (
 	pastPerPage  = 20
-	nextShown    = 3
+	nextShown    = 2
 	pendingShown = 8 // a longer list is folded
 )
 
+// The parts of a server's page.
+const (
+	tabOverview  = "overview"
+	tabHistory   = "history"
+	tabSchedules = "schedules"
+)
+
+// headView is what stands above all of a server's pages.
+type headView struct {
+	Server   desk.Server
+	Zone     *time.Location // in which the page tells its times
+	Contact  desk.Contact
+	MayRun   bool
+	MayWrite bool
+}
+
+// Unmanaged reports whether the server's owner patches it.
+func (h headView) Unmanaged() bool { return h.Server.Target.Management == fleet.Unmanaged }
+
 // serverView is a server's page.
 type serverView struct {
-	Server    desk.Server
-	Zone      *time.Location // in which the page tells its times
-	Contact   desk.Contact
+	headView
 	Security  int
 	Schedules []scheduleView
 	Now       *progressView // the open run that matters most
 	Others    []run.Run     // the other open runs
-	Past      []run.Run
-	Older     string // the address of older runs; empty: there are none
-	Newest    bool   // the newest past runs are shown
-	MayRun    bool
+	Last      *run.Run      // the newest that has ended
 }
 
-// scheduleView is a schedule with its next occurrences.
+// historyView is the pane of a server's runs.
+type historyView struct {
+	headView
+	Open   []run.Run
+	Past   []run.Run
+	Older  string // the address of older runs; empty: there are none
+	Newest bool   // the newest past runs are shown
+}
+
+// scheduleView is a schedule with what it has ahead.
 type scheduleView struct {
 	fleet.Schedule
-	Words string
-	Zone  *time.Location
-	Next  []desk.Occurrence
+	Words    string
+	Zone     *time.Location
+	Next     []desk.Occurrence
+	Overlaps []desk.Overlap
+}
+
+func (p *Portal) viewHead(v *visit) (h headView, err error) {
+	if h.Server, err = p.cfg.Desk.Server(v.r.Context(), v.caller, "", v.r.PathValue("id")); err != nil {
+		return h, err
+	}
+	t := h.Server.Target
+	h.MayRun = v.caller.May(identity.Run, t.Project) == nil
+	h.MayWrite = v.caller.May(identity.Write, t.Project) == nil
+	h.Contact, h.Zone = h.Server.Agent.Contact(v.now), pageZone(h.Server)
+	return h, nil
 }
 
 func (p *Portal) server(v *visit) error {
@@ -57,19 +91,14 @@ func (p *Portal) server(v *visit) error {
 
 func (p *Portal) viewServer(v *visit) (view serverView, err error) {
 	ctx := v.r.Context()
-	if view.Server, err = p.cfg.Desk.Server(ctx, v.caller, "", v.r.PathValue("id")); err != nil {
+	if view.headView, err = p.viewHead(v); err != nil {
 		return view, err
 	}
-	t := view.Server.Target
-	view.MayRun = v.caller.May(identity.Run, t.Project) == nil
-	view.Contact = view.Server.Agent.Contact(v.now)
-	_, view.Security = pendingOf(t)
-	if view.Schedules, err = p.viewSchedules(v, view.Server); err != nil {
+	_, view.Security = pendingOf(view.Server.Target)
+	if view.Schedules, err = p.viewSchedules(v, view.Server.Schedules); err != nil {
 		return view, err
 	}
-	open := byConcern(view.Server.Open)
-	view.Zone = pageZone(view.Server)
-	if len(open) > 0 {
+	if open := byConcern(view.Server.Open); len(open) > 0 {
 		story, err := p.cfg.Desk.RunStory(ctx, v.caller, open[0].ID)
 		if err != nil {
 			return view, err
@@ -77,39 +106,54 @@ func (p *Portal) viewServer(v *visit) (view serverView, err error) {
 		now := v.follow(story.Run, story.Answers)
 		view.Now, view.Others = &now, open[1:]
 	}
-	return view, p.viewPast(v, &view)
+	ended, err := p.ended(v, view.Server, "", 1)
+	if len(ended) > 0 {
+		view.Last = &ended[0]
+	}
+	return view, err
 }
 
-// viewPast lists the runs that have ended.
-func (p *Portal) viewPast(v *visit, view *serverView) error {
-	id := view.Server.Target.ID
-	before := v.r.URL.Query().Get("before")
-	view.Newest = before == ""
-	// Open ones stand above; there are few of them, so a few more are asked for.
-	limit := pastPerPage + len(view.Server.Open) + 1
-	runs, err := p.cfg.Desk.Runs(v.r.Context(), v.caller, desk.RunFilter{Server: id, Before: before, Limit: limit})
+func (p *Portal) history(v *visit) error {
+	head, err := p.viewHead(v)
 	if err != nil {
 		return err
 	}
-	view.Past = slices.DeleteFunc(runs, func(r run.Run) bool { return !r.State.Ended() })
+	view := historyView{headView: head, Open: byConcern(head.Server.Open)}
+	before := v.r.URL.Query().Get("before")
+	view.Newest = before == ""
+	if view.Past, err = p.ended(v, head.Server, before, pastPerPage+1); err != nil {
+		return err
+	}
 	if len(view.Past) > pastPerPage {
 		view.Past = view.Past[:pastPerPage]
-		view.Older = serverPath(id) + "?" + url.Values{"before": {view.Past[pastPerPage-1].ID}}.Encode() + "#history"
+		view.Older = historyPath(head.Server.Target.ID) + "?" + url.Values{"before": {view.Past[pastPerPage-1].ID}}.Encode()
 	}
-	return nil
+	v.live = serverPath(head.Server.Target.ID) + "/live"
+	return v.paint(http.StatusOK, historyPage(v, view))
 }
 
-func (p *Portal) viewSchedules(v *visit, s desk.Server) (all []scheduleView, err error) {
-	for _, schedule := range s.Schedules {
-		view := scheduleView{Schedule: schedule, Words: schedule.Window.Recurrence.Words(v.lang), Zone: schedule.Window.Recurrence.Zone()}
-		if schedule.Enabled {
-			_, view.Next, err = p.cfg.Desk.Windows(v.r.Context(), v.caller, schedule.Project,
-				schedule.Window.Recurrence.String(), schedule.Window.Duration, v.now, nextShown)
-			if err != nil {
-				return nil, err
-			}
-		}
-		all = append(all, view)
+// ended lists at most limit runs of a server that have ended, the newest first.
+func (p *Portal) ended(v *visit, s desk.Server, before string, limit int) ([]run.Run, error) {
+	// Open ones are among them; there are few, so a few more are asked for.
+	filter := desk.RunFilter{Server: s.Target.ID, Before: before, Limit: limit + len(s.Open)}
+	runs, err := p.cfg.Desk.Runs(v.r.Context(), v.caller, filter)
+	if err != nil {
+		return nil, err
+	}
+	runs = slices.DeleteFunc(runs, func(r run.Run) bool { return !r.State.Ended() })
+	return runs[:min(limit, len(runs))], nil
+}
+
+func (p *Portal) viewSchedules(v *visit, schedules []fleet.Schedule) (all []scheduleView, err error) {
+	futures, err := p.cfg.Desk.Futures(v.r.Context(), v.caller, schedules...)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range schedules {
+		all = append(all, scheduleView{
+			Schedule: s, Words: s.Window.Recurrence.Words(v.lang), Zone: s.Window.Recurrence.Zone(),
+			Next: futures[s.ID].Occurrences, Overlaps: futures[s.ID].Overlaps,
+		})
 	}
 	return all, nil
 }
@@ -129,15 +173,6 @@ func pageZone(s desk.Server) *time.Location {
 	return time.UTC
 }
 
-// spanWords says a span: "Sat 1 Aug, 13:40 – 15:40 (Europe/Sofia)".
-func (v *visit) spanWords(s window.Span, zone *time.Location) string {
-	start, end := s.Start.In(zone), s.End.In(zone)
-	if start.YearDay() == end.YearDay() {
-		return v.T("time.span", v.day(start), start.Format("15:04"), end.Format("15:04"), zone)
-	}
-	return v.T("time.span-days", v.day(start), start.Format("15:04"), v.day(end), end.Format("15:04"), zone)
-}
-
 // pendingSorted puts security first, as it is installed, then by name.
 func pendingSorted(o *action.Observation) []action.Pending {
 	all := slices.Clone(o.Pending)
@@ -154,6 +189,8 @@ func pendingSorted(o *action.Observation) []action.Pending {
 }
 
 func serverPath(id string) string { return "/servers/" + url.PathEscape(id) }
+
+func historyPath(server string) string { return serverPath(server) + "/updates" }
 
 func runPath(id string) string { return "/runs/" + url.PathEscape(id) }
 

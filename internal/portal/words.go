@@ -133,7 +133,17 @@ func (v *visit) day(t time.Time) string {
 	if t.Year() == v.now.In(t.Location()).Year() {
 		return v.T("time.day", weekday, t.Day(), month)
 	}
-	return v.T("time.day-year", weekday, t.Day(), month, t.Year())
+	return v.dayYear(t)
+}
+
+// dayYear says a date with its year: "Sat 1 Aug 2026".
+func (v *visit) dayYear(t time.Time) string {
+	return v.T("time.day-year", v.T("day."+dayKeys[t.Weekday()]), t.Day(), v.T("month."+monthKeys[t.Month()-1]), t.Year())
+}
+
+// shortDay says a date without its year, for the axis of a picture.
+func (v *visit) shortDay(t time.Time) string {
+	return v.T("time.short-day", t.Day(), v.T("month."+monthKeys[t.Month()-1]))
 }
 
 var (

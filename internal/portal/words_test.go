@@ -16,6 +16,13 @@ import (
 	"upkeep/internal/run"
 )
 
+// fieldNames are the fields of forms that a mistake can be about.
+var fieldNames = []string{
+	"duration", "reason", "policy.scope",
+	"name", "repeat", "every", "day", "nth", "monthday", "time", "first", "zone", "rrule", "hours",
+	"scope", "reboot", "hold", "within", "backup", "before", "after", "health", "missed", "allow", "enabled",
+}
+
 // families are the keys that the code makes of a beginning and a value.
 func families() map[string][]string {
 	f := map[string][]string{
@@ -24,14 +31,23 @@ func families() map[string][]string {
 		"day.":     dayKeys[:],
 		"month.":   monthKeys[:],
 		"action.":  {"download-n", "install-n", "restore-n"},
-		"field.":   {"duration", "reason", "policy.scope"},
+		"field.":   fieldNames,
 		"contact.": {string(desk.Fresh), string(desk.Stale), string(desk.Never)},
 		"outcome.": {string(action.Done), string(action.Failed), string(action.Refused), string(action.Interrupted), string(action.Expired)},
 		"state.":   {string(run.Waiting), string(run.Working), string(run.Paused), string(run.Succeeded), string(run.Failed), string(run.Aborted)},
 		"status.":  {string(run.Succeeded), string(run.Failed), string(run.Aborted)},
 
 		"policy.scope-":  {string(fleet.ScopeAll), string(fleet.ScopeSecurity)},
-		"policy.reboot-": {string(fleet.RebootIfRequired), string(fleet.RebootNever)},
+		"repeat.":        repeats,
+		"weekday.":       dayCodes,
+		"nth.":           nths,
+		"schedule.note-": scheduleNotes,
+	}
+	for _, r := range rebootRules {
+		f["policy.reboot-"] = append(f["policy.reboot-"], string(r))
+	}
+	for _, m := range missedRules {
+		f["missed."] = append(f["missed."], string(m))
 	}
 	for _, s := range shows[1:] {
 		f["total."] = append(f["total."], s.name)

@@ -1,0 +1,84 @@
+package portal
+
+import (
+	"time"
+
+	"upkeep/internal/chart"
+	"upkeep/internal/fleet"
+	"upkeep/internal/window"
+)
+
+// calendar is a picture of when the schedules of a server are open in the
+// coming weeks. All that it shows stands in words beside it as well.
+type calendar struct {
+	Lanes  []calendarLane
+	Ticks  []chart.Tick
+	Frozen []chart.Bar
+	Zone   *time.Location
+	Clash  bool // somewhere two are open at once
+}
+
+// calendarLane is one schedule's line in it.
+type calendarLane struct {
+	Name string
+	Open []calendarBar
+}
+
+// calendarBar is one occurrence; Clash: another schedule is open as well.
+type calendarBar struct {
+	chart.Bar
+	Clash bool
+}
+
+// How far and how much a calendar shows.
+const (
+	calendarDays = 28
+	maxBars      = 120 // in one lane
+	maxLanes     = 12
+)
+
+// drawCalendar shows the schedules that are enabled. One that would overlap is
+// marked where it does, and so is the other.
+func drawCalendar(all []fleet.Schedule, freezes []window.Freeze, zone *time.Location, now time.Time) calendar {
+	axis := chart.Axis{From: now, To: now.AddDate(0, 0, calendarDays)}
+	c := calendar{Zone: zone, Ticks: axis.Ticks(zone, 5)}
+	var on []fleet.Schedule
+	for _, s := range all {
+		if s.Enabled && !s.Resting && len(on) < maxLanes {
+			on = append(on, s)
+		}
+	}
+	for i, s := range on {
+		l := calendarLane{Name: s.Name}
+		clashes := clashesOf(on, i, axis)
+		for _, span := range s.Window.Between(axis.From, axis.To, maxBars) {
+			bar, ok := axis.Bar(span.Start, span.End)
+			if !ok {
+				continue
+			}
+			b := calendarBar{Bar: bar}
+			for _, clash := range clashes {
+				b.Clash = b.Clash || clash.Overlaps(span)
+			}
+			c.Clash = c.Clash || b.Clash
+			l.Open = append(l.Open, b)
+		}
+		c.Lanes = append(c.Lanes, l)
+	}
+	for _, f := range freezes {
+		if bar, ok := axis.Bar(f.Span.Start, f.Span.End); ok {
+			c.Frozen = append(c.Frozen, bar)
+		}
+	}
+	return c
+}
+
+// clashesOf are the spans in which a schedule is open together with another.
+func clashesOf(all []fleet.Schedule, i int, axis chart.Axis) (spans []window.Span) {
+	for j, o := range all {
+		if j != i {
+			spans = append(spans, window.Overlaps(all[i].Window, o.Window, axis.From, axis.To, maxBars)...)
+		}
+	}
+	return spans
+}
