@@ -340,6 +340,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	const workers, cuts = 16, 8
 	var answered [workers]atomic.Int64
+	tenth := make(chan struct{}) // of the first worker's writes
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for w := range workers {
@@ -354,16 +355,20 @@ func TestPowerCut(t *testing.T) {
 				if err == nil || i%5 == 4 && ctx.Err() == nil {
 					answered[w].Store(i + 1)
 				}
+				if w == 0 && i%10 == 9 {
+					select {
+					case tenth <- struct{}{}:
+					case <-ctx.Done():
+					}
+				}
 			}
 		})
 	}
 	for cut := range cuts {
+		<-tenth
 		var sure [workers]int64
-		for sure[0] < int64(10*(cut+1)) {
-			runtime.Gosched()
-			for w := range sure {
-				sure[w] = answered[w].Load()
-			}
+		for w := range sure {
+			sure[w] = answered[w].Load()
 		}
 		copied := filepath.Join(dir, fmt.Sprint("cut-", cut))
 		for _, end := range []string{"", "-wal"} {

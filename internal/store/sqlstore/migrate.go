@@ -40,21 +40,21 @@ func steps(files fs.FS, d Dialect) ([]step, error) {
 		if err != nil {
 			return nil, fmt.Errorf("migration %s has no number", name)
 		}
+		if len(all) == 0 || all[len(all)-1].version != version {
+			all = append(all, step{version: version})
+		}
+		if version != len(all) {
+			return nil, fmt.Errorf("migration %s: number %d is missing", name, len(all))
+		}
 		if _, only, ok := strings.Cut(rest, "."); ok && only != d.Name() {
-			continue
+			continue // the number counts all the same
 		}
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, err
 		}
-		if len(all) == 0 || all[len(all)-1].version != version {
-			all = append(all, step{version: version})
-		}
 		last := &all[len(all)-1]
 		last.texts = append(last.texts, d.Schema(string(text)))
-		if version != len(all) {
-			return nil, fmt.Errorf("migration %s: number %d is missing", name, len(all))
-		}
 	}
 	return all, nil
 }
