@@ -67,7 +67,6 @@ var planned = []string{
 	"internal/command",
 	"internal/compat/fleetlock",
 	"internal/compat/ionos",
-	"internal/compat/stackit",
 	"internal/compat/statuspage",
 	"internal/kube",
 	"internal/notice",

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"upkeep/internal/api"
+	"upkeep/internal/compat/stackit"
 	"upkeep/internal/desk"
 	"upkeep/internal/engine"
 	"upkeep/internal/fault"
@@ -122,9 +123,10 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 
 	mux := http.NewServeMux()
 	mux.Handle("/agent/", s.hub.Handler())
-	doors := api.New(s.desk, func(ctx context.Context, secret string) (identity.Principal, error) {
+	known := func(ctx context.Context, secret string) (identity.Principal, error) {
 		return identity.Authenticate(ctx, s.db, secret)
-	}, api.WithLog(s.cfg.Log), api.WithVersion(s.cfg.Version))
+	}
+	doors := api.New(s.desk, known, api.WithLog(s.cfg.Log), api.WithVersion(s.cfg.Version))
 	for _, path := range []string{"/v1/", "/openapi.yaml", "/openapi.json"} {
 		mux.Handle(path, doors)
 	}
@@ -139,9 +141,22 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	pages := portal.New(rooms)
 	mux.Handle("/", pages)
 
-	s.secureHTTP = s.http(mux)
-	s.plainHTTP = s.http(onlyHere(mux))
+	all := before(mux, stackit.New(stackit.Config{Desk: s.desk, Authenticate: known, Log: s.cfg.Log}))
+	s.secureHTTP = s.http(all)
+	s.plainHTTP = s.http(onlyHere(all))
 	s.secureHTTP.RegisterOnShutdown(pages.Close)
+}
+
+// before lets the door of STACKIT's clients have its requests before the router
+// sees them: it would redirect the double slashes with which they begin.
+func before(mux, door http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if stackit.Serves(r.URL.EscapedPath()) {
+			door.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // http is a server with limits on everything that a stranger can make it wait for.
