@@ -289,7 +289,10 @@ func (t *ticker) order(s plan.Start) {
 	if s.Step.Disrupts {
 		t.hold()
 	}
-	if s.Step.Disrupts && !s.Step.Closing && len(t.r.Policy.Before)+len(t.r.Policy.After) > 0 {
+	// A repair or a restore may come first, and enters nothing by itself: what
+	// the policy wants before an installation still comes before it.
+	if p := t.r.Policy; s.Step.Disrupts && !s.Step.Closing &&
+		(s.Step.Action == action.Command || len(p.Before) == 0 && len(p.After) > 0) {
 		t.r.Made.Entered = true
 	}
 	t.next.Orders = append(t.next.Orders, Order{StartBy: s.StartBy, Order: action.Order{
@@ -343,13 +346,21 @@ func (t *ticker) settle(d plan.Decision) {
 	default:
 		t.r.State = Waiting
 	}
-	if !t.r.Made.Entered && (t.r.State == Paused || t.r.State == Waiting && t.open.IsZero() && t.slotOpen.IsZero()) {
+	if !t.r.Made.Entered && (t.r.State == Paused || t.r.State == Waiting && t.shut()) {
 		t.r.Holds = nil // nothing is under way or to be brought back, and nothing starts soon
 	}
 	if t.r.State == Waiting && len(d.Waits) > 0 && (len(before) == 0 || before[0].Reason.Code != d.Waits[0].Reason.Code) {
 		t.say(engineName, history.RunWaiting, d.Waits[0].Step, "waits: "+d.Waits[0].Reason.Words("en", t.r.Window.Recurrence.Zone()))
 	}
 	t.next.Wake = t.wake()
+}
+
+// shut reports whether no window is open for what is left.
+func (t *ticker) shut() bool {
+	if t.open.IsZero() && t.slotOpen.IsZero() {
+		return true
+	}
+	return len(t.r.Waits) > 0 && t.r.Waits[0].Reason.Code == plan.WindowClosed
 }
 
 // wake is the earliest instant at which the world could allow more than now.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -81,14 +82,14 @@ func TestWeeks(t *testing.T) {
 	}
 	close(next)
 	workers.Wait()
-	t.Logf("%d weeks: %d runs, %d packages installed, %d reboots, %d crashes of a control plane", len(seeds)*weeksPerSeed,
-		sum.runs.Load(), sum.installs.Load(), sum.reboots.Load(), sum.crashes.Load())
-	if len(seeds) > 10 && (sum.installs.Load() == 0 || sum.reboots.Load() == 0 || sum.crashes.Load() == 0) {
+	t.Logf("%d weeks: %d runs, %d packages installed, %d reboots, %d commands, %d crashes of a control plane", len(seeds)*weeksPerSeed,
+		sum.runs.Load(), sum.installs.Load(), sum.reboots.Load(), sum.commands.Load(), sum.crashes.Load())
+	if len(seeds) > 10 && (sum.installs.Load() == 0 || sum.reboots.Load() == 0 || sum.commands.Load() == 0 || sum.crashes.Load() == 0) {
 		t.Error("the simulation simulates nothing")
 	}
 }
 
-type tally struct{ runs, installs, reboots, crashes atomic.Int64 }
+type tally struct{ runs, installs, reboots, commands, crashes atomic.Int64 }
 
 // world is everything of one seed.
 type world struct {
@@ -97,6 +98,7 @@ type world struct {
 	cloud *cloud
 	desk  *desk.Desk
 	hosts []*host
+	room  int // how many of the redundancy group may be disrupted at once
 	over  sync.WaitGroup
 }
 
@@ -107,6 +109,7 @@ type host struct {
 	name     string
 	group    string
 	schedule window.Window
+	reboots  window.Window // the window that reboots have to themselves; zero: none
 	nows     []now
 }
 
@@ -174,8 +177,9 @@ func (p personsDB) Close() error                                             { r
 func (w *world) furnish(seed uint64) {
 	d := w.dice
 	group := ""
-	if d.chance(0.5) {
+	if w.room = 1; d.chance(0.5) {
 		group = "pair"
+		w.describe(group)
 	}
 	for i := range 1 + d.n(3) {
 		h := &host{name: fmt.Sprint("web-", i), group: group}
@@ -183,6 +187,9 @@ func (w *world) furnish(seed uint64) {
 			Name: h.name, LookTakes: 200 * time.Millisecond, RefreshTakes: d.between(time.Second, time.Minute),
 			FetchTakes: d.between(time.Second, 20*time.Second), Shutdown: time.Second,
 			Down: d.between(20*time.Second, 3*time.Minute), Restart: time.Second,
+		}
+		for _, name := range []string{backupCommand, stopCommand, startCommand, healthCommand} {
+			cfg.Commands = append(cfg.Commands, agenttest.Command{Name: name, Takes: d.between(0, time.Minute)})
 		}
 		for p := range 3 + d.n(6) {
 			cfg.Packages = append(cfg.Packages, agenttest.Package{Name: fmt.Sprint("pkg-", p), Installed: "1.0", Candidate: "1.0"})
@@ -200,10 +207,11 @@ func (w *world) furnish(seed uint64) {
 		}
 		s, _, err := w.desk.PutSchedule(w.cloud.ctx, operator, desk.ScheduleSpec{
 			Server: h.id, Name: "weekly", Enabled: true, RRule: rrule,
-			Duration: d.between(20*time.Minute, 4*time.Hour).Truncate(time.Second), Policy: w.policy(),
+			Duration: d.between(20*time.Minute, 4*time.Hour).Truncate(time.Second), Policy: w.schedulePolicy(at),
+			Missed: []fleet.MissedRule{fleet.MissedLate, fleet.MissedLate, fleet.MissedSkip, fleet.MissedAsk}[d.n(4)],
 		})
 		w.must(err)
-		h.schedule = s.Window
+		h.schedule, h.reboots = s.Window, s.Policy.RebootWindow
 		w.hosts = append(w.hosts, h)
 	}
 }
@@ -213,7 +221,54 @@ func (w *world) policy() fleet.Policy {
 	if w.dice.chance(0.3) {
 		p.Prepare = 30 * time.Minute
 	}
+	p.Reboot = []fleet.RebootRule{fleet.RebootIfRequired, fleet.RebootIfRequired, fleet.RebootNever, fleet.RebootAlways}[w.dice.n(4)]
+	if w.dice.chance(0.3) {
+		p.Backup = backupCommand
+	}
+	if w.dice.chance(0.4) {
+		p.Before, p.After = []string{stopCommand}, []string{startCommand}
+	}
+	if w.dice.chance(0.4) {
+		p.Health = []string{healthCommand}
+	}
 	return p
+}
+
+// The commands that every host's owner has named.
+const (
+	backupCommand = "snapshot"
+	stopCommand   = "stop"
+	startCommand  = "start"
+	healthCommand = "healthy"
+)
+
+// schedulePolicy is one that may have a window for reboots, some days after at.
+func (w *world) schedulePolicy(at time.Time) fleet.Policy {
+	p := w.policy()
+	if !w.dice.chance(0.2) {
+		return p
+	}
+	r, err := window.Weekly((at.Weekday()+time.Weekday(1+w.dice.n(5)))%7, at.Format("15:04"), "UTC")
+	w.must(err)
+	p.Reboot = fleet.RebootOwnWindow
+	p.RebootWindow, err = window.New(r, w.dice.between(30*time.Minute, 3*time.Hour).Truncate(time.Second))
+	w.must(err)
+	return p
+}
+
+// describe gives the group its rules.
+func (w *world) describe(group string) {
+	d := w.dice
+	w.room = 1 + d.n(2)
+	spec := desk.GroupSpec{Name: group, MaxUnavailable: w.room}
+	if d.chance(0.3) {
+		spec.Canaries, spec.Soak = []string{"web-0"}, d.between(0, 3*24*time.Hour)
+	}
+	if d.chance(0.3) {
+		spec.StopAfter = 1
+	}
+	_, _, err := w.desk.PutGroup(w.cloud.ctx, operator, spec)
+	w.must(err)
 }
 
 // live lets a host boot and its agent dial.
@@ -277,7 +332,7 @@ func (w *world) disturb(rest time.Duration) {
 
 func (w *world) mischief(h *host) {
 	d := w.dice
-	switch d.n(9) {
+	switch d.n(11) {
 	case 0:
 		h.Kill()
 	case 1:
@@ -303,6 +358,8 @@ func (w *world) mischief(h *host) {
 		w.updateNow(h)
 	case 8:
 		h.BreakPackage("pkg-0")
+	case 9, 10:
+		h.FailCommand([]string{backupCommand, stopCommand, startCommand, healthCommand}[d.n(4)], "no luck today", 1+d.n(8))
 	}
 }
 
@@ -398,7 +455,11 @@ func (w *world) judge(sum *tally) {
 			if e.What == agenttest.Installed {
 				sum.installs.Add(1)
 			}
-			if e.What == agenttest.Began && e.Kind.Disrupts() {
+			if e.What == agenttest.Began && e.Command != "" {
+				sum.commands.Add(1)
+			}
+			// What brings back is done whenever it must be.
+			if e.What == agenttest.Began && e.Kind.Disrupts() && e.Command != startCommand {
 				w.inTime(h, e, freezes, orders)
 				if e.Kind == action.Reboot {
 					sum.reboots.Add(1)
@@ -415,6 +476,10 @@ func (w *world) judge(sum *tally) {
 func (w *world) inTime(h *host, e agenttest.Event, freezes []window.Freeze, orders map[string]store.Order) {
 	freeze, frozen := window.Frozen(freezes, window.Span{Start: e.At, End: e.At.Add(1)})
 	if _, ok := h.schedule.Current(e.At); ok && !frozen {
+		w.startBy(h, e, orders)
+		return
+	}
+	if _, ok := h.reboots.Current(e.At); ok && !frozen && (e.Kind == action.Reboot || e.Command == stopCommand) {
 		w.startBy(h, e, orders)
 		return
 	}
@@ -458,38 +523,42 @@ func (w *world) installedOnce(h *host) {
 	}
 }
 
-// neverBoth is rule 8: two members of the redundancy group are never
-// disrupted at once.
+// neverBoth is rules 3 and 8: of the redundancy group never more members are
+// disrupted at once than there is room for.
 func (w *world) neverBoth() {
-	type stretch struct {
-		window.Span
-		host, key string
+	type edge struct {
+		at    time.Time
+		by    int // +1 where a disruption begins, -1 where it ends
+		which string
 	}
-	var all []stretch
+	var all []edge
 	for _, h := range w.hosts {
 		if h.group == "" {
 			return
 		}
-		under := map[string]time.Time{}
+		// What one host does at once counts once: one order at a time is under
+		// way on it.
+		under := map[string]bool{}
 		for _, e := range h.Events() {
 			switch {
 			case e.What == agenttest.Began && e.Kind.Disrupts():
-				under[e.Key] = e.At
+				under[e.Key] = true
+				all = append(all, edge{e.At, 1, h.name + " " + e.Key})
 			case e.What == agenttest.Finished || e.What == agenttest.PowerOff:
-				for key, from := range under {
+				for key := range under {
 					if e.Key == key || e.What == agenttest.PowerOff {
-						all = append(all, stretch{window.Span{Start: from, End: e.At}, h.name, key})
 						delete(under, key)
+						all = append(all, edge{e.At, -1, h.name + " " + key})
 					}
 				}
 			}
 		}
 	}
-	for i, a := range all {
-		for _, b := range all[i+1:] {
-			if a.host != b.host && a.Overlaps(b.Span) {
-				w.t.Errorf("rule 8: %s (%s) and %s (%s) were disrupted at once, at %v", a.host, a.key, b.host, b.key, b.Start)
-			}
+	slices.SortStableFunc(all, func(a, b edge) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.by, b.by)) })
+	down := 0
+	for _, e := range all {
+		if down += e.by; down > w.room {
+			w.t.Errorf("rule 3: %d members are disrupted at once, %d may be: %s began at %v", down, w.room, e.which, e.at)
 		}
 	}
 }
@@ -524,6 +593,7 @@ func (w *world) runsOf(h *host, sum *tally) {
 		if count[history.RunOpened] != 1 || count[history.RunEnded] != ended || count[history.PackageSet] != len(r.Result.Changes) {
 			w.t.Errorf("the history of %s (%s, %d changes) is not whole: %v\n%s", r.ID, r.State, len(r.Result.Changes), count, tell(facts[r.ID]))
 		}
+		w.aroundIt(h, r, facts[r.ID])
 		_, open := h.schedule.Current(time.Now())
 		if !r.State.Ended() && !open && (r.State != run.Waiting || len(r.Holds) > 0) {
 			w.t.Errorf("after a calm week run %s is %s and holds %v; it waits for %+v\n%s", r.ID, r.State, r.Holds, r.Waits, tell(facts[r.ID]))
@@ -533,6 +603,39 @@ func (w *world) runsOf(h *host, sum *tally) {
 		w.t.Errorf("%s was never updated", h.name)
 	}
 	w.nothingLeft(h, runs, facts)
+}
+
+// aroundIt: what a run does around its installations is done, and in order. A
+// run that has ended has brought back what it took away (rule 10).
+func (w *world) aroundIt(h *host, r run.Run, facts []history.Fact) {
+	var stopped, started, installed, checked time.Time
+	for _, e := range h.Events() {
+		if id, _, _ := strings.Cut(e.Key, "/"); id != r.ID || e.What != agenttest.Began && e.What != agenttest.Installed {
+			continue
+		}
+		switch {
+		case e.Command == stopCommand:
+			stopped = e.At
+		case e.Command == startCommand:
+			started = e.At
+		case e.Command == healthCommand:
+			checked = e.At
+		case e.What == agenttest.Installed && e.Kind == action.Install:
+			installed = e.At
+			if slices.Contains(r.Policy.Before, stopCommand) && !stopped.After(started) {
+				w.t.Errorf("%s: run %s installs %s at %v, and what comes before was not done\n%s", h.name, r.ID, e.Package, e.At, tell(facts))
+			}
+		}
+	}
+	if !r.State.Ended() {
+		return
+	}
+	if !stopped.IsZero() && !started.After(stopped) {
+		w.t.Errorf("rule 10: run %s has ended, stopped %s at %v and has not started it again\n%s", r.ID, h.name, stopped, tell(facts))
+	}
+	if r.State == run.Succeeded && len(r.Policy.Health) > 0 && !installed.IsZero() && !checked.After(installed) {
+		w.t.Errorf("rule 7: run %s has succeeded and nobody looked whether %s is well after %v\n%s", r.ID, h.name, installed, tell(facts))
+	}
 }
 
 // nothingLeft: in the last week, free of faults, packages that do not fail
