@@ -414,6 +414,9 @@ type Image struct {
 	// Example: 0199f3c6-3a10-7b2c-8f4e-5d1e2c3b4a59
 	ID string `json:"id"`
 
+	// Instead An image in short.
+	Instead *ImageBrief `json:"instead,omitempty"`
+
 	// MinDiskGB The smallest disk that it fits on; unknown if left out.
 	//
 	// Example: 10
@@ -2670,4 +2673,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 da3dd166e2ad5c5c845e133c136079b7cc230f2a9117ac2fdb6e51b50c57b8c8.
+// From the document with the SHA-256 a83e9c134cc3816d7457d369abe88b9560e6b5e94ecc0482bb4c9a6a278c8f0b.

@@ -23,7 +23,8 @@ type Image struct {
 	ImageDetails
 
 	Reason    string      `json:"reason,omitempty" doc:"Why it was withdrawn, or deprecated without a successor." example:"kernel panics on boot"`
-	Successor *ImageBrief `json:"successor,omitempty" doc:"What to use instead."`
+	Successor *ImageBrief `json:"successor,omitempty" doc:"The image that replaced it, which may have been replaced since."`
+	Instead   *ImageBrief `json:"instead,omitempty" doc:"What to use instead now: the active image of its channel; missing if there is none, or if it is not outdated."`
 
 	Released   time.Time `json:"released" doc:"When it was made known."`
 	Activated  time.Time `json:"activated,omitzero" doc:"When it became active the last time; missing if it never did."`
@@ -232,6 +233,9 @@ func (d *door) imageTeller(ctx context.Context, c desk.Caller, project string) (
 	return func(i fleet.Image) Image {
 		out := imageOf(i)
 		out.Servers, out.Outdated = use[i.ID], i.Outdated(active[i.ID])
+		if out.Outdated {
+			out.Instead = briefOf(active[i.ID])
+		}
 		if s, ok := known[i.Successor]; ok {
 			out.Successor = briefOf(s)
 		}

@@ -71,7 +71,7 @@ func TestImages(t *testing.T) {
 	}
 	old, err := h.viewer.GetImage(ctx, "debian-12:2026.10", nil)
 	h.must(err)
-	if old.ID != october.ID || old.State != client.ImageStateDeprecated || !old.Outdated || old.Successor == nil || old.Successor.Version != "2026.11" || old.Deprecated.IsZero() {
+	if old.ID != october.ID || old.State != client.ImageStateDeprecated || !old.Outdated || old.Successor == nil || old.Successor.Version != "2026.11" || old.Instead == nil || old.Instead.ID != november.ID || old.Deprecated.IsZero() {
 		t.Errorf("what was active: %+v", old)
 	}
 	latest, err := h.viewer.LatestImage(ctx, "debian-12", nil)
@@ -92,8 +92,11 @@ func TestImages(t *testing.T) {
 	if withdrawn.State != client.ImageStateWithdrawn || withdrawn.Reason != "panics" || withdrawn.Withdrawn.IsZero() || !withdrawn.Outdated {
 		t.Errorf("withdrawn %+v", withdrawn)
 	}
+	if withdrawn.Instead != nil {
+		t.Errorf("the channel has no active image, and instead one is to use %+v", withdrawn.Instead)
+	}
 	back := h.activate(october.ID)
-	if back.State != client.ImageStateActive || back.Successor != nil || !back.Deprecated.IsZero() {
+	if back.State != client.ImageStateActive || back.Successor != nil || back.Instead != nil || !back.Deprecated.IsZero() {
 		t.Errorf("back to the former one: %+v", back)
 	}
 	ended, err := h.operator.DeprecateImage(ctx, arm.ID, client.DeprecateInput{Reason: "no more arm64"}, nil)

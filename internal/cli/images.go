@@ -225,8 +225,8 @@ func (a *app) imageTable(all []client.Image) *table {
 	t := newTable("IMAGE", "PROJECT", "STATE", "RELEASED", "SERVERS", "INSTEAD", "REASON")
 	for _, i := range all {
 		instead := ""
-		if i.Successor != nil {
-			instead = i.Successor.Version
+		if i.Instead != nil {
+			instead = i.Instead.Version
 		}
 		t.add(i.Ref, i.Project, a.imageState(i.State), ago(i.Released, a.now()), fmt.Sprint(i.Servers), instead, clean(i.Reason))
 	}
@@ -313,12 +313,15 @@ func (a *app) tellImage(w io.Writer, i *client.Image) {
 		}
 		return fmt.Sprintf("%d %s", n, unit)
 	}
-	instead := ""
+	replaced, instead := "", ""
 	if i.Successor != nil {
-		instead = i.Successor.Ref
+		replaced = i.Successor.Ref
+	}
+	if i.Instead != nil {
+		instead = i.Instead.Ref
 	}
 	pairs(w, "Image", i.Ref, "Name", clean(i.Name), "ID", i.ID, "Project", first(i.Project, "all"), "State", a.imageState(i.State),
-		"Instead", instead, "Reason", clean(i.Reason), "Servers", fmt.Sprint(i.Servers),
+		"Replaced by", replaced, "Use instead", instead, "Reason", clean(i.Reason), "Servers", fmt.Sprint(i.Servers),
 		"System", clean(strings.TrimSpace(i.Distro+" "+i.OSVersion)), "Disk format", i.DiskFormat,
 		"Needs disk", positive(i.MinDiskGB, "GB"), "Needs memory", positive(i.MinRAMMB, "MB"), "Checksum", i.Checksum, "Source", clean(i.Source),
 		"Released", moment(i.Released, a.local), "Activated", moment(i.Activated, a.local),
