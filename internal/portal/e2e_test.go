@@ -133,7 +133,7 @@ func newStreet(t *testing.T) street {
 			s.schedule(server, "Default Update Schedule", time.Duration(20+30*i)*time.Hour, 2*time.Hour)
 		}
 	}
-	s.server("shop", "build-worker-with-a-long-name-42.internal", nil, 0)
+	s.on(s.server("shop", "build-worker-with-a-long-name-42.internal", nil, 0), s.imagesOfYears())
 
 	server := s.server("shop", "web-1", look(14, true), 2*time.Minute)
 	schedule := s.schedule(server, "Default Update Schedule", -9*time.Minute, 2*time.Hour)
@@ -177,7 +177,7 @@ func (s street) signIn(ctx context.Context, t *testing.T, role identity.Role) {
 func (s street) pages() map[string]string {
 	return map[string]string{
 		"servers": "/servers", "server": serverPath(s.id), "run-working": runPath(s.working), "run-waiting": runPath(s.waiting),
-		"run-failed": runPath(s.failed), "update": s.update, "abort": s.abort, "nowhere": "/nowhere", "nothing-found": "/servers?q=zzz",
+		"images": "/images", "old-image": "/servers?show=old-image", "run-failed": runPath(s.failed), "update": s.update, "abort": s.abort, "nowhere": "/nowhere", "nothing-found": "/servers?q=zzz",
 	}
 }
 

@@ -82,6 +82,7 @@ func New(cfg Config) *Portal {
 	mux.Handle("POST /servers/{id}/unmanage", p.known(p.unmanage))
 	mux.Handle("GET /servers/{id}/update", p.known(p.updateForm))
 	mux.Handle("POST /servers/{id}/update", p.known(p.update))
+	mux.Handle("GET /images", p.known(p.images))
 	mux.Handle("GET /runs/{id}", p.known(p.run))
 	mux.Handle("GET /runs/{id}/live", p.known(p.runLive))
 	mux.Handle("POST /runs/{id}/pause", p.known(p.pause))

@@ -24,6 +24,8 @@ type serversView struct {
 	Totals []total
 	Search string // part of a name
 	Show   string // which total is looked at; empty: all
+	Image  string // only servers made from the image of this id; empty: all
+	Ref    string // what that image is called
 	Rows   []serverRow
 	Found  int
 	Page   int
@@ -44,6 +46,8 @@ type serverRow struct {
 
 	Looked   bool // it was observed at least once
 	System   string
+	Image    string // what it was made from; empty: unknown
+	OldImage bool
 	Pending  int
 	Security int
 	Reboot   bool
@@ -77,6 +81,7 @@ var shows = []struct {
 	{"reboot", true, func(s desk.Server, _ time.Time) bool {
 		return s.Target.Observed != nil && s.Target.Observed.RebootRequired
 	}},
+	{"old-image", true, func(s desk.Server, _ time.Time) bool { return s.Image != nil && s.Image.Outdated }},
 	{"silent", true, func(s desk.Server, now time.Time) bool { return s.Agent.Contact(now) != desk.Fresh }},
 }
 
@@ -93,6 +98,13 @@ func listServers(all []desk.Server, query url.Values, now time.Time) serversView
 	view := serversView{Search: strings.TrimSpace(query.Get("q")), None: len(all) == 0}
 	if len(view.Search) > fleet.MaxNameBytes {
 		view.Search = strings.ToValidUTF8(view.Search[:fleet.MaxNameBytes], "")
+	}
+	if view.Image = query.Get("image"); view.Image != "" {
+		all = slices.DeleteFunc(slices.Clone(all), func(s desk.Server) bool { return s.Target.Image != view.Image })
+		view.Ref = view.Image
+		if len(all) > 0 {
+			view.Ref = all[0].Image.Image.Ref()
+		}
 	}
 	belongs := shows[0].has
 	for _, s := range shows {
@@ -136,6 +148,9 @@ func rowOf(s desk.Server, now time.Time) serverRow {
 	}
 	if o := t.Observed; o != nil {
 		row.Looked, row.System, row.Reboot = true, o.System, o.RebootRequired
+	}
+	if s.Image != nil {
+		row.Image, row.OldImage = s.Image.Image.Ref(), s.Image.Outdated
 	}
 	row.Pending, row.Security = pendingOf(t)
 	if open := byConcern(s.Open); len(open) > 0 {
@@ -211,6 +226,9 @@ func (s serversView) address(show string, page int) string {
 	}
 	if show != "" {
 		q.Set("show", show)
+	}
+	if s.Image != "" {
+		q.Set("image", s.Image)
 	}
 	if page > 1 {
 		q.Set("page", strconv.Itoa(page))

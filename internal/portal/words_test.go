@@ -37,6 +37,9 @@ func families() map[string][]string {
 		"state.":   {string(run.Waiting), string(run.Working), string(run.Paused), string(run.Succeeded), string(run.Failed), string(run.Aborted)},
 		"status.":  {string(run.Succeeded), string(run.Failed), string(run.Aborted)},
 
+		"images.cadence-": {string(fleet.Monthly), string(fleet.Quarterly), string(fleet.AsNeeded)},
+		"images.state-":   {string(fleet.ImageReleased), string(fleet.ImageActive), string(fleet.ImageDeprecated), string(fleet.ImageWithdrawn)},
+
 		"policy.scope-":  {string(fleet.ScopeAll), string(fleet.ScopeSecurity)},
 		"repeat.":        repeats,
 		"weekday.":       dayCodes,
