@@ -29,6 +29,7 @@ import (
 type house struct {
 	t      testing.TB
 	db     store.DB
+	file   string // the database's
 	url    string
 	log    *bytes.Buffer // what the door logs
 	tokens map[string]string
@@ -44,11 +45,12 @@ const (
 
 func newHouse(t testing.TB, options ...api.Option) *house {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "upkeep.db"), sqlite.Unsafe())
+	file := filepath.Join(t.TempDir(), "upkeep.db")
+	db, err := sqlite.Open(t.Context(), file, sqlite.Unsafe())
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, db: db, log: &bytes.Buffer{}, tokens: map[string]string{}}
+	h := &house{t: t, db: db, file: file, log: &bytes.Buffer{}, tokens: map[string]string{}}
 	t.Cleanup(func() { h.must(db.Close()) })
 	var ids atomic.Int64
 	at := desk.New(db, func() string { return fmt.Sprintf("id-%06d", ids.Add(1)) }, func() { h.nudges.Add(1) })
