@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,10 @@ type Config struct {
 	Version  string
 	Log      *slog.Logger
 
+	// Zone is where managed servers have their weekends until somebody makes
+	// another policy the default one. Empty: UTC.
+	Zone string
+
 	// Anonymous lets everybody look at the portal without signing in. It is
 	// refused on an address that others can reach.
 	Anonymous bool
@@ -69,6 +74,9 @@ type Server struct {
 // New opens the database, makes what a first start needs, and listens. Run
 // serves. The caller closes what New returns.
 func New(ctx context.Context, cfg Config) (s *Server, err error) {
+	if _, err := time.LoadLocation(cfg.Zone); err != nil || cfg.Zone == "Local" {
+		return nil, fault.Invalid("zone", "%q is no time zone such as Europe/Berlin", cfg.Zone)
+	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fault.Internal("make the data folder", err)
 	}
@@ -119,7 +127,7 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	s.engine = engine.New(engine.Config{
 		DB: s.db, Owner: uuid.NewString(), NewID: newID, Log: s.cfg.Log, Orders: s.hub.Nudge,
 	})
-	s.desk = desk.New(s.db, newID, s.engine.Nudge)
+	s.desk = desk.New(s.db, newID, s.engine.Nudge).In(cmp.Or(s.cfg.Zone, "UTC"))
 
 	mux := http.NewServeMux()
 	mux.Handle("/agent/", s.hub.Handler())

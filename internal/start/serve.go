@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,9 +49,22 @@ Several servers may share one PostgreSQL database. Give each the same secret.key
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:8443", "HOST:PORT to listen on")
 	f.StringVar(&cfg.Database, "database", "", "URL of a PostgreSQL database; without it, SQLite in the data folder")
 	f.StringSliceVar(&cfg.Hosts, "host", nil, "further names and addresses that clients and agents use for this server")
+	f.StringVar(&cfg.Zone, "zone", hostZone(), "time zone of the weekend in which managed servers are updated by default")
 	logs.add(cmd)
 	_ = cmd.MarkFlagRequired("data")
 	return cmd
+}
+
+// hostZone is the zone that this machine is set to, UTC if that can't be told.
+func hostZone() string {
+	if name, ok := os.LookupEnv("TZ"); ok && name != "" {
+		return strings.TrimPrefix(name, ":")
+	}
+	link, err := os.Readlink("/etc/localtime")
+	if _, name, ok := strings.Cut(link, "zoneinfo/"); err == nil && ok {
+		return name
+	}
+	return "UTC"
 }
 
 // welcome says where everything is, in lines that can be pasted.
