@@ -206,10 +206,12 @@ func (d *Desk) move(ctx context.Context, c Caller, id, request string, f func(ru
 }
 
 // SimulateSpec says what to forecast: a run in a schedule's windows, or one
-// that a caller would start now, or a window that nobody has yet.
+// that a caller would start now, or a window that nobody has yet, or a schedule
+// made from a template.
 type SimulateSpec struct {
 	RunSpec
-	RRule string // a window to try; empty: the schedule's, or now
+	RRule    string // a window to try; empty: the schedule's, or now
+	Template string // id or name; empty: none
 }
 
 // Simulate forecasts a run without touching anything.
@@ -238,6 +240,10 @@ func (d *Desk) Simulate(ctx context.Context, c Caller, s SimulateSpec) (f run.Fo
 }
 
 func (d *Desk) forecastOpening(tx store.Tx, c Caller, t fleet.Target, s SimulateSpec, now time.Time) (run.Opening, error) {
+	if s.Template != "" {
+		m, err := d.template(tx, t.Project, s.Template)
+		return run.Opening{ID: "forecast", Target: t, By: c.Who(), Policy: m.Policy, Window: m.For(t.ID)}, err
+	}
 	p := s.Policy.WithDefaults()
 	if s.RRule != "" {
 		w, err := parseWindow(s.RRule, s.Duration)

@@ -132,51 +132,67 @@ func (d *Desk) templates(tx store.Templates, project string) ([]fleet.Template, 
 	return append([]fleet.Template{builtin}, stored...), nil
 }
 
-// template finds one that a project may use, by id or name, and that is enabled.
-func (d *Desk) template(tx store.Templates, project, idOrName string) (fleet.Template, error) {
+// Template finds one that a project may use, by id or name.
+func (d *Desk) Template(ctx context.Context, c Caller, project, idOrName string) (t fleet.Template, err error) {
+	project = c.project(project)
+	if err := c.may(identity.Read, project, "policy", idOrName); err != nil {
+		return t, err
+	}
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		t, err = d.findTemplate(tx, project, idOrName)
+		return err
+	})
+	return t, err
+}
+
+func (d *Desk) findTemplate(tx store.Templates, project, idOrName string) (found fleet.Template, err error) {
 	all, err := d.templates(tx, project)
 	if err != nil {
-		return fleet.Template{}, err
+		return found, err
 	}
-	var found fleet.Template
 	for _, t := range all {
 		// The project's own goes before one of the same name for all.
 		if t.ID == idOrName || t.Name == idOrName && (found.ID == "" || t.Project == project) {
 			found = t
 		}
 	}
-	switch {
-	case found.ID == "":
+	if found.ID == "" {
 		return found, fault.NotFound("policy", idOrName)
-	case !found.Enabled:
-		return found, fault.Conflict("policy %q is not enabled", found.Name)
 	}
 	return found, nil
 }
 
-// DeleteTemplate removes a template. Schedules that were made from it stay.
+// template finds one that a project may use, by id or name, and that is enabled.
+func (d *Desk) template(tx store.Templates, project, idOrName string) (fleet.Template, error) {
+	t, err := d.findTemplate(tx, project, idOrName)
+	if err == nil && !t.Enabled {
+		err = fault.Conflict("policy %q is not enabled", t.Name)
+	}
+	return t, err
+}
+
+// DeleteTemplate removes a template that a project may use. Schedules that were
+// made from it stay.
 func (d *Desk) DeleteTemplate(ctx context.Context, c Caller, project, idOrName string) error {
+	project = c.project(project)
+	if err := c.may(identity.Read, project, "policy", idOrName); err != nil {
+		return err
+	}
 	return d.once(ctx, c, "delete template "+project+"/"+idOrName, func(tx store.Tx) (string, error) {
-		if idOrName == fleet.BuiltinTemplate || idOrName == fleet.DefaultName {
-			return "", fault.Conflict("policy %q is built in: make another one the default instead", fleet.DefaultName)
-		}
-		all, err := tx.Templates(c.scope(project))
+		t, err := d.findTemplate(tx, project, idOrName)
 		if err != nil {
 			return "", err
 		}
-		for _, t := range all {
-			if t.ID != idOrName && t.Name != idOrName {
-				continue
-			}
-			if err := c.may(identity.Write, t.Project, "policy", idOrName); err != nil {
-				return "", err
-			}
-			if err := tx.DeleteTemplate(t.ID); err != nil {
-				return "", err
-			}
-			return t.ID, tx.AddFacts(c.fact(t.Project, "", history.TemplateSet, "policy %q removed", t.Name))
+		if t.ID == fleet.BuiltinTemplate {
+			return "", fault.Conflict("policy %q is built in: make another one the default instead", t.Name)
 		}
-		return "", fault.NotFound("policy", idOrName)
+		if err := c.May(identity.Write, t.Project); err != nil {
+			return "", err
+		}
+		if err := tx.DeleteTemplate(t.ID); err != nil {
+			return "", err
+		}
+		return t.ID, tx.AddFacts(c.fact(t.Project, "", history.TemplateSet, "policy %q removed", t.Name))
 	}, func(store.Tx, string) error { return nil })
 }
 
