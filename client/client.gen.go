@@ -23,10 +23,34 @@ const (
 	ImageStateWithdrawn  ImageState = "withdrawn"
 )
 
+// Defines values for Level.
+const (
+	Behind  Level = "behind"
+	Current Level = "current"
+	Overdue Level = "overdue"
+	Unknown Level = "unknown"
+)
+
+// Defines values for Management.
+const (
+	ByHand    Management = "by-hand"
+	Managed   Management = "managed"
+	Unmanaged Management = "unmanaged"
+)
+
+// Defines values for Missed.
+const (
+	Ask  Missed = "ask"
+	Late Missed = "late"
+	Skip Missed = "skip"
+)
+
 // Defines values for PolicyReboot.
 const (
+	Always     PolicyReboot = "always"
 	IfRequired PolicyReboot = "if-required"
 	Never      PolicyReboot = "never"
+	OwnWindow  PolicyReboot = "own-window"
 )
 
 // Defines values for PolicyScope.
@@ -227,6 +251,12 @@ type ChannelList struct {
 	Items []Channel `json:"items"`
 }
 
+// Compliance How far each server is behind.
+type Compliance struct {
+	// Items The servers' standings, the worst first.
+	Items []Standing `json:"items"`
+}
+
 // DeprecateInput What to use instead of an image.
 type DeprecateInput struct {
 	// Reason Why; needed if there is no successor.
@@ -374,6 +404,95 @@ type FreezeInput struct {
 type FreezeList struct {
 	// Items The freezes, by start.
 	Items []Freeze `json:"items"`
+}
+
+// Group A redundancy group: what it may cost, who goes first, and who is in it.
+type Group struct {
+	// Canaries The names of members that are updated before the others.
+	//
+	// Example: ["web-1"]
+	Canaries []string `json:"canaries"`
+
+	// MaxUnavailable How many members may be disrupted or down at once.
+	//
+	// Example: 1
+	MaxUnavailable int64 `json:"maxUnavailable"`
+
+	// Members The servers that name it, by name.
+	Members []GroupMember `json:"members"`
+
+	// Name As its servers name it.
+	//
+	// Example: web
+	Name string `json:"name"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Revision Counts its changes; 0 if nobody has described it.
+	//
+	// Example: 1
+	Revision int64 `json:"revision"`
+
+	// Soak How long the canaries must have run well before the others follow, a duration.
+	//
+	// Example: 24h
+	Soak string `json:"soak,omitempty,omitzero"`
+
+	// StopAfter How many members' newest updates may fail before the others stop; 0: they never do.
+	//
+	// Example: 2
+	StopAfter int64 `json:"stopAfter"`
+}
+
+// GroupInput What is said of a redundancy group.
+type GroupInput struct {
+	// Canaries The names of members that are updated before the others. While one of them is not there, the others wait.
+	//
+	// Example: ["web-1"]
+	Canaries []string `json:"canaries,omitempty,omitzero"`
+
+	// MaxUnavailable How many members may be disrupted or down at once; 1 if left out.
+	//
+	// Example: 1
+	MaxUnavailable int64 `json:"maxUnavailable,omitempty,omitzero"`
+
+	// Soak How long the canaries must have run well before the others follow, a duration up to 60d.
+	//
+	// Example: 24h
+	Soak string `json:"soak,omitempty,omitzero"`
+
+	// StopAfter How many members' newest updates may fail before the others stop; they never do if left out.
+	//
+	// Example: 2
+	StopAfter int64 `json:"stopAfter,omitempty,omitzero"`
+}
+
+// GroupList All redundancy groups of a project.
+type GroupList struct {
+	// Items The groups, by name: those that somebody has described, and those that servers name.
+	Items []Group `json:"items"`
+}
+
+// GroupMember A server in a redundancy group.
+type GroupMember struct {
+	// Canary Whether it is updated before the others.
+	Canary bool `json:"canary,omitempty,omitzero"`
+
+	// ID The server's id.
+	//
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
+	ID string `json:"id"`
+
+	// LastUpdate How a server's newest update ended.
+	LastUpdate *LastUpdate `json:"lastUpdate,omitempty"`
+
+	// Name The server's name.
+	//
+	// Example: web-1
+	Name string `json:"name"`
 }
 
 // Image One version of what servers are made from.
@@ -594,6 +713,75 @@ type ImageList struct {
 // ImageState released: it can be used by its version. active: new servers of its channel are made from it. deprecated: use its successor. withdrawn: nothing may be made from it, and there is no way back.
 type ImageState string
 
+// LastUpdate How a server's newest update ended.
+type LastUpdate struct {
+	// Finished When it ended.
+	Finished time.Time `json:"finished"`
+
+	// Run The run's id.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
+	Run string `json:"run"`
+
+	// State waiting: something is left, and nothing of it may start yet. working: something is under way. paused: a person holds it. The others are ends.
+	State State `json:"state"`
+}
+
+// Level overdue: an update is not installed in the time that a schedule's policy promises. unknown: the server was not looked at in the last two days. behind: updates are pending. current: none is.
+type Level string
+
+// ManageInput How a server is to be managed.
+type ManageInput struct {
+	// UpdatePolicy An update policy, by its id or name, from which a schedule is made as well; the default one, for a server without a schedule, if left out.
+	//
+	// Example: Default Update Schedule
+	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
+}
+
+// Management managed: it always has a schedule, the default one if no other. unmanaged: its owner patches it, and nothing is done to it from here. by-hand: whoever may gives it schedules; it gets none by itself.
+type Management string
+
+// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+type Missed string
+
+// NamedScheduleInput What is said of a schedule whose name is not in the path.
+type NamedScheduleInput struct {
+	// AllowOverlap Allow that it is open while another schedule of the server is. Otherwise that is a conflict.
+	AllowOverlap bool `json:"allowOverlap,omitempty,omitzero"`
+
+	// Duration How long it stays open, a duration from 1m to 24h of elapsed time; needed unless updatePolicy gives it.
+	//
+	// Example: 2h
+	Duration string `json:"duration,omitempty,omitzero"`
+
+	// Enabled Whether it opens runs; true if left out. Disabling aborts a run that it has open.
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed,omitempty,omitzero"`
+
+	// Name Its name, unique on the server; needed unless updatePolicy gives one.
+	//
+	// Example: weekly
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Policy How an update is to be done. What is left out is as usual.
+	Policy *Policy `json:"policy,omitempty"`
+
+	// RRule When the window opens: DTSTART with a TZID or in UTC, RRULE, RDATE and EXDATE of RFC 5545, joined by spaces or line ends.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
+	RRule string `json:"rrule,omitempty,omitzero"`
+
+	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule.
+	//
+	// Example: Default Update Schedule
+	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
+
+	// Weekly A window that opens once a week.
+	Weekly *Weekly `json:"weekly,omitempty"`
+}
+
 // NewToken A token with its secret.
 type NewToken struct {
 	// Created When it was made.
@@ -709,6 +897,29 @@ type Occurrence struct {
 	Start time.Time `json:"start"`
 }
 
+// Overlap A time at which another schedule of the server is open too.
+type Overlap struct {
+	// End Until when.
+	//
+	// Example: 2026-03-07T04:30:00+02:00
+	End time.Time `json:"end"`
+
+	// Name The other schedule's name.
+	//
+	// Example: monthly
+	Name string `json:"name"`
+
+	// Schedule The other schedule's id.
+	//
+	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e14
+	Schedule string `json:"schedule"`
+
+	// Start From when both are open.
+	//
+	// Example: 2026-03-07T02:30:00+02:00
+	Start time.Time `json:"start"`
+}
+
 // Package A package and the version that it is to have.
 type Package struct {
 	// Name The package.
@@ -733,6 +944,9 @@ type PendingUpdate struct {
 	//
 	// Example: 3.0.14-1
 	From string `json:"from,omitempty,omitzero"`
+
+	// KnownSince Since when it could have been installed: its release, or when it was first seen; missing if unknown.
+	KnownSince time.Time `json:"knownSince,omitempty,omitzero"`
 
 	// Name The package.
 	//
@@ -780,22 +994,45 @@ type Plan struct {
 
 // Policy How an update is to be done. What is left out is as usual.
 type Policy struct {
+	// After Commands in this order after the last package of an occurrence, also if the update went wrong.
+	//
+	// Example: ["undrain"]
+	After []string `json:"after,omitempty,omitzero"`
+
+	// Backup The command, by its name in the server's own list, that makes a copy before anything is installed; if it fails nothing is.
+	//
+	// Example: snapshot
+	Backup string `json:"backup,omitempty,omitzero"`
+
 	// Batch Packages in one installation step; 25 if left out.
 	//
 	// Example: 25
 	Batch int64 `json:"batch,omitempty,omitzero"`
+
+	// Before Commands, by their names in the server's own list, in this order before the first package of an occurrence.
+	//
+	// Example: ["drain"]
+	Before []string `json:"before,omitempty,omitzero"`
+
+	// DryRun Say what would be installed, and change nothing.
+	DryRun bool `json:"dryRun,omitempty,omitzero"`
 
 	// Expect How long an action takes here, per package where it has packages, until this server's own history says better: a duration by action.
 	//
 	// Example: {"reboot":"3m"}
 	Expect map[string]string `json:"expect,omitempty,omitzero"`
 
-	// Hold Packages that are never touched.
+	// Health Commands after all that; one that keeps failing makes the run a failed one.
 	//
-	// Example: ["postgresql-15"]
+	// Example: ["healthy"]
+	Health []string `json:"health,omitempty,omitzero"`
+
+	// Hold Packages that are never touched, by name or by a pattern of names.
+	//
+	// Example: ["postgresql-15","linux-image-*"]
 	Hold []string `json:"hold,omitempty,omitzero"`
 
-	// NoticeLead How long before it disrupts a run must have been announced, a duration up to 2160h; no notice is wanted if left out.
+	// NoticeLead How long before it disrupts a run must have been announced, a duration up to 90d; no notice is wanted if left out.
 	//
 	// Example: 72h
 	NoticeLead string `json:"noticeLead,omitempty,omitzero"`
@@ -805,18 +1042,26 @@ type Policy struct {
 	// Example: 2h
 	Prepare string `json:"prepare,omitempty,omitzero"`
 
-	// Reboot Whether a reboot that is required is made; if-required if left out.
+	// Reboot When the server is restarted: if-required (if left out), never, always (after every update that has installed something), own-window (if required, and only in rebootWindow).
 	//
 	// Example: if-required
 	Reboot PolicyReboot `json:"reboot,omitempty,omitzero"`
+
+	// RebootWindow A window of a policy's own, for the reboot.
+	RebootWindow *RebootWindow `json:"rebootWindow,omitempty"`
 
 	// Scope Which updates are wanted; all if left out.
 	//
 	// Example: all
 	Scope PolicyScope `json:"scope,omitempty,omitzero"`
+
+	// Within How soon after its release an update is to be installed, a duration from 1d to 365d. Of the occurrences before that is over one is picked, the same whenever it is asked and spread evenly over many servers; every occurrence is used if left out.
+	//
+	// Example: 14d
+	Within string `json:"within,omitempty,omitzero"`
 }
 
-// PolicyReboot Whether a reboot that is required is made; if-required if left out.
+// PolicyReboot When the server is restarted: if-required (if left out), never, always (after every update that has installed something), own-window (if required, and only in rebootWindow).
 //
 // Example: if-required
 type PolicyReboot string
@@ -862,6 +1107,22 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// RebootWindow A window of a policy's own, for the reboot.
+type RebootWindow struct {
+	// Duration How long it stays open, a duration from 1m to 24h.
+	//
+	// Example: 1h
+	Duration string `json:"duration"`
+
+	// RRule When it opens, as RFC 5545 writes it.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260104T033000 RRULE:FREQ=WEEKLY;BYDAY=SU
+	RRule string `json:"rrule,omitempty,omitzero"`
+
+	// Weekly A window that opens once a week.
+	Weekly *Weekly `json:"weekly,omitempty"`
+}
+
 // Result What a run has come to.
 type Result struct {
 	// Changes Packages that have another version now.
@@ -882,6 +1143,9 @@ type Result struct {
 	//
 	// Example: 12 packages updated, 1 reboot
 	Text string `json:"text,omitempty,omitzero"`
+
+	// Would What a dry run would have changed.
+	Would []Change `json:"would"`
 }
 
 // Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.
@@ -905,6 +1169,14 @@ type Run struct {
 	// Created When it was opened.
 	Created time.Time `json:"created"`
 
+	// DryRun Whether it changes nothing and only says what it would do: its policy says so, or the server does.
+	DryRun bool `json:"dryRun,omitempty,omitzero"`
+
+	// Ending Why it ends once it has brought back what it took away, and checked the server; missing if it goes on.
+	//
+	// Example: the backup failed
+	Ending string `json:"ending,omitempty,omitzero"`
+
 	// Finished When it ended.
 	Finished time.Time `json:"finished,omitempty,omitzero"`
 
@@ -912,6 +1184,17 @@ type Run struct {
 	//
 	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
 	ID string `json:"id"`
+
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed"`
+
+	// MissedStart The start of the newest occurrence that was missed; missing if none was.
+	MissedStart time.Time `json:"missedStart,omitempty,omitzero"`
+
+	// Number 1, 2, … on its server, never given again.
+	//
+	// Example: 12
+	Number int64 `json:"number"`
 
 	// OverriddenBy Who said that it starts now, whatever the schedules say.
 	//
@@ -941,6 +1224,9 @@ type Run struct {
 	//
 	// Example: CVE-2026-0001
 	Reason string `json:"reason,omitempty,omitzero"`
+
+	// RebootWords When the policy's own reboot window opens, in words; missing if it has none.
+	RebootWords string `json:"rebootWords,omitempty,omitzero"`
 
 	// Result What a run has come to.
 	Result Result `json:"result"`
@@ -1039,6 +1325,9 @@ type RunSummary struct {
 	// Created When it was opened.
 	Created time.Time `json:"created"`
 
+	// DryRun Whether it changes nothing and only says what it would do: its policy says so, or the server does.
+	DryRun bool `json:"dryRun,omitempty,omitzero"`
+
 	// Finished When it ended.
 	Finished time.Time `json:"finished,omitempty,omitzero"`
 
@@ -1046,6 +1335,11 @@ type RunSummary struct {
 	//
 	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
 	ID string `json:"id"`
+
+	// Number 1, 2, … on its server, never given again.
+	//
+	// Example: 12
+	Number int64 `json:"number"`
 
 	// Project Whose it is.
 	//
@@ -1087,6 +1381,9 @@ type RunSummary struct {
 
 // Schedule A window on a server, and what is to be done in it.
 type Schedule struct {
+	// Changed When a person last changed it.
+	Changed time.Time `json:"changed,omitempty,omitzero"`
+
 	// Created When it was made.
 	Created time.Time `json:"created"`
 
@@ -1103,6 +1400,9 @@ type Schedule struct {
 	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13
 	ID string `json:"id"`
 
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed"`
+
 	// Name Unique on its server.
 	//
 	// Example: weekly
@@ -1111,8 +1411,16 @@ type Schedule struct {
 	// Next A stretch of time.
 	Next *Span `json:"next,omitempty"`
 
-	// Occurrences The next five occurrences of its window, the one that is open included.
+	// Number 1, 2, … on its server, never given again.
+	//
+	// Example: 1
+	Number int64 `json:"number"`
+
+	// Occurrences The next five occurrences of its window, the one that is open included, whether or not it is enabled.
 	Occurrences []Occurrence `json:"occurrences"`
+
+	// Overlaps The first three times, with each other enabled schedule of the server, at which both are open within a year; of one that is not enabled: would be if it were.
+	Overlaps []Overlap `json:"overlaps"`
 
 	// Policy How an update is to be done. What is left out is as usual.
 	Policy Policy `json:"policy"`
@@ -1121,6 +1429,14 @@ type Schedule struct {
 	//
 	// Example: default
 	Project string `json:"project"`
+
+	// RebootWords When the policy's own reboot window opens, in words; missing if it has none.
+	//
+	// Example: every week on Sunday at 03:30 (Europe/Berlin)
+	RebootWords string `json:"rebootWords,omitempty,omitzero"`
+
+	// Resting Whether it opens no runs because its server is unmanaged.
+	Resting bool `json:"resting,omitempty,omitzero"`
 
 	// Revision Counts its changes; 1 when it is new.
 	//
@@ -1141,6 +1457,11 @@ type Schedule struct {
 	//
 	// Example: web-1
 	ServerName string `json:"serverName"`
+
+	// UpdatePolicy The id of the update policy that it was made from, if any.
+	//
+	// Example: 7b0c6f3e-5a1d-4c55-9d43-0f6d0f4d7c01
+	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
 
 	// Words When the window opens, in words.
 	//
@@ -1171,6 +1492,14 @@ type ScheduleBrief struct {
 	// Next A stretch of time.
 	Next *Span `json:"next,omitempty"`
 
+	// Number Its number on the server.
+	//
+	// Example: 1
+	Number int64 `json:"number"`
+
+	// Resting Whether it opens no runs because its server is unmanaged.
+	Resting bool `json:"resting,omitempty,omitzero"`
+
 	// Words When its window opens, in words.
 	//
 	// Example: every week on Saturday at 02:30 (Europe/Berlin)
@@ -1179,13 +1508,19 @@ type ScheduleBrief struct {
 
 // ScheduleInput What is said of a schedule.
 type ScheduleInput struct {
-	// Duration How long it stays open, a duration from 1m to 24h of elapsed time.
+	// AllowOverlap Allow that it is open while another schedule of the server is. Otherwise that is a conflict.
+	AllowOverlap bool `json:"allowOverlap,omitempty,omitzero"`
+
+	// Duration How long it stays open, a duration from 1m to 24h of elapsed time; needed unless updatePolicy gives it.
 	//
 	// Example: 2h
-	Duration string `json:"duration"`
+	Duration string `json:"duration,omitempty,omitzero"`
 
 	// Enabled Whether it opens runs; true if left out. Disabling aborts a run that it has open.
 	Enabled *bool `json:"enabled,omitempty"`
+
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed,omitempty,omitzero"`
 
 	// Policy How an update is to be done. What is left out is as usual.
 	Policy *Policy `json:"policy,omitempty"`
@@ -1195,8 +1530,13 @@ type ScheduleInput struct {
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
 	RRule string `json:"rrule,omitempty,omitzero"`
 
+	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule.
+	//
+	// Example: Default Update Schedule
+	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
+
 	// Weekly A window that opens once a week.
-	Weekly Weekly `json:"weekly,omitempty,omitzero"`
+	Weekly *Weekly `json:"weekly,omitempty"`
 }
 
 // ScheduleList A page of schedules.
@@ -1208,6 +1548,108 @@ type ScheduleList struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// SchedulePreview What a schedule would be.
+type SchedulePreview struct {
+	// Duration How long it stays open, a duration.
+	//
+	// Example: 2h
+	Duration string `json:"duration"`
+
+	// Enabled Whether it opens runs.
+	Enabled bool `json:"enabled"`
+
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed"`
+
+	// Name Its name.
+	//
+	// Example: weekly
+	Name string `json:"name"`
+
+	// Occurrences The next five occurrences of its window, the one that is open included, whether or not it is enabled.
+	Occurrences []Occurrence `json:"occurrences"`
+
+	// Overlaps The first three times, with each other enabled schedule of the server, at which both are open within a year; of one that is not enabled: would be if it were.
+	Overlaps []Overlap `json:"overlaps"`
+
+	// Policy How an update is to be done. What is left out is as usual.
+	Policy Policy `json:"policy"`
+
+	// RebootWords When the policy's own reboot window opens, in words; missing if it has none.
+	//
+	// Example: every week on Sunday at 03:30 (Europe/Berlin)
+	RebootWords string `json:"rebootWords,omitempty,omitzero"`
+
+	// RRule When the window opens, as RFC 5545 writes it.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
+	RRule string `json:"rrule"`
+
+	// UpdatePolicy The id of the update policy that it was made from, if any.
+	//
+	// Example: 7b0c6f3e-5a1d-4c55-9d43-0f6d0f4d7c01
+	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
+
+	// Words When the window opens, in words.
+	//
+	// Example: every week on Saturday at 02:30 (Europe/Berlin)
+	Words string `json:"words"`
+
+	// Zone The time zone that the window is told in.
+	//
+	// Example: Europe/Berlin
+	Zone string `json:"zone"`
+}
+
+// SchedulePreviewInput A schedule to preview.
+type SchedulePreviewInput struct {
+	// AllowOverlap Allow that it is open while another schedule of the server is. Otherwise that is a conflict.
+	AllowOverlap bool `json:"allowOverlap,omitempty,omitzero"`
+
+	// Duration How long it stays open, a duration from 1m to 24h of elapsed time; needed unless updatePolicy gives it.
+	//
+	// Example: 2h
+	Duration string `json:"duration,omitempty,omitzero"`
+
+	// Enabled Whether it opens runs; true if left out. Disabling aborts a run that it has open.
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed,omitempty,omitzero"`
+
+	// Name Its name, unique on the server; needed unless updatePolicy gives one.
+	//
+	// Example: weekly
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Policy How an update is to be done. What is left out is as usual.
+	Policy *Policy `json:"policy,omitempty"`
+
+	// Project The server's project; the token's own if left out.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Replaces The id of the schedule in whose place it would be, if any: that one is no overlap.
+	Replaces string `json:"replaces,omitempty,omitzero"`
+
+	// RRule When the window opens: DTSTART with a TZID or in UTC, RRULE, RDATE and EXDATE of RFC 5545, joined by spaces or line ends.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
+	RRule string `json:"rrule,omitempty,omitzero"`
+
+	// Server The server's id, or its name in the project.
+	//
+	// Example: web-1
+	Server string `json:"server"`
+
+	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule.
+	//
+	// Example: Default Update Schedule
+	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
+
+	// Weekly A window that opens once a week.
+	Weekly *Weekly `json:"weekly,omitempty"`
+}
+
 // Server A server, and what concerns it now.
 type Server struct {
 	// Agent The host's end of a server.
@@ -1216,7 +1658,7 @@ type Server struct {
 	// Created When it was made known.
 	Created time.Time `json:"created"`
 
-	// Group Its redundancy group: two members are never disrupted at once.
+	// Group Its redundancy group, whose rules say how many members are disrupted at once: one, unless they say otherwise.
 	//
 	// Example: web
 	Group string `json:"group,omitempty,omitzero"`
@@ -1233,6 +1675,12 @@ type Server struct {
 	//
 	// Example: {"site":"fra1"}
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// LastUpdate How a server's newest update ended.
+	LastUpdate *LastUpdate `json:"lastUpdate,omitempty"`
+
+	// Management managed: it always has a schedule, the default one if no other. unmanaged: its owner patches it, and nothing is done to it from here. by-hand: whoever may gives it schedules; it gets none by itself.
+	Management Management `json:"management"`
 
 	// Name Unique in its project.
 	//
@@ -1298,7 +1746,7 @@ type ServerImage struct {
 
 // ServerInput What is said of a server.
 type ServerInput struct {
-	// Group Its redundancy group: two members are never disrupted at once.
+	// Group Its redundancy group, whose rules say how many members are disrupted at once.
 	//
 	// Example: web
 	Group string `json:"group,omitempty,omitzero"`
@@ -1330,8 +1778,19 @@ type SimulatedStep struct {
 	// Example: install
 	Action string `json:"action"`
 
+	// Closing Whether it would bring back what an earlier step took away, or look whether all is well.
+	Closing bool `json:"closing,omitempty,omitzero"`
+
+	// Command The name of the command, of a backup, command or check.
+	//
+	// Example: drain
+	Command string `json:"command,omitempty,omitzero"`
+
 	// Disrupts Whether it could interrupt what the server serves.
 	Disrupts bool `json:"disrupts"`
+
+	// DryRun Whether the server would only say what it would do.
+	DryRun bool `json:"dryRun,omitempty,omitzero"`
 
 	// End When it would end.
 	End time.Time `json:"end"`
@@ -1387,7 +1846,7 @@ type Simulation struct {
 
 // SimulationInput What is to be simulated.
 type SimulationInput struct {
-	// Duration How long the window stays open, or a run that starts now may take, a duration from 1m to 24h; needed unless a schedule is named.
+	// Duration How long the window stays open, or a run that starts now may take, a duration from 1m to 24h; needed unless a schedule or an update policy is named.
 	//
 	// Example: 2h
 	Duration string `json:"duration,omitempty,omitzero"`
@@ -1413,6 +1872,11 @@ type SimulationInput struct {
 	//
 	// Example: web-1
 	Server string `json:"server"`
+
+	// UpdatePolicy In the window that this update policy, by its id or name, gives the server, and as it says.
+	//
+	// Example: Default Update Schedule
+	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
 }
 
 // Span A stretch of time.
@@ -1428,12 +1892,79 @@ type Span struct {
 	Start time.Time `json:"start"`
 }
 
+// Standing How far a server is behind.
+type Standing struct {
+	// DaysBehind Whole days since then.
+	//
+	// Example: 9
+	DaysBehind int64 `json:"daysBehind"`
+
+	// Due When that is over for the oldest update; missing if nothing is due.
+	Due time.Time `json:"due,omitempty,omitzero"`
+
+	// Group Its redundancy group.
+	//
+	// Example: web
+	Group string `json:"group,omitempty,omitzero"`
+
+	// LastUpdate How a server's newest update ended.
+	LastUpdate *LastUpdate `json:"lastUpdate,omitempty"`
+
+	// Level overdue: an update is not installed in the time that a schedule's policy promises. unknown: the server was not looked at in the last two days. behind: updates are pending. current: none is.
+	Level Level `json:"level"`
+
+	// Management managed: it always has a schedule, the default one if no other. unmanaged: its owner patches it, and nothing is done to it from here. by-hand: whoever may gives it schedules; it gets none by itself.
+	Management Management `json:"management"`
+
+	// Next A stretch of time.
+	Next *Span `json:"next,omitempty"`
+
+	// ObservedAt When it was last looked at; missing if it never was.
+	ObservedAt time.Time `json:"observedAt,omitempty,omitzero"`
+
+	// Oldest Since when the update is known that has been pending for longest; missing if there is none, or nobody knows.
+	Oldest time.Time `json:"oldest,omitempty,omitzero"`
+
+	// Pending How many updates could be installed, those left out that come along with others.
+	//
+	// Example: 12
+	Pending int64 `json:"pending"`
+
+	// Project Whose server it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// RebootRequired Whether it wants to be restarted.
+	RebootRequired bool `json:"rebootRequired"`
+
+	// Security How many of them come from a security archive.
+	//
+	// Example: 3
+	Security int64 `json:"security"`
+
+	// Server The server's id.
+	//
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
+	Server string `json:"server"`
+
+	// ServerName The server's name.
+	//
+	// Example: web-1
+	ServerName string `json:"serverName"`
+
+	// Within How soon an update is to be installed by the strictest of its enabled schedules, a duration; missing if none says so.
+	//
+	// Example: 336h
+	Within string `json:"within,omitempty,omitzero"`
+}
+
 // State waiting: something is left, and nothing of it may start yet. working: something is under way. paused: a person holds it. The others are ends.
 type State string
 
 // Step The smallest thing that is started.
 type Step struct {
-	// Action What is done: observe, refresh, download, install, repair, restore, reboot.
+	// Action What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check. More may come.
 	//
 	// Example: install
 	Action string `json:"action"`
@@ -1448,8 +1979,19 @@ type Step struct {
 	// Example: 3
 	Attempts int64 `json:"attempts"`
 
+	// Closing Whether it brings back what an earlier step took away, or looks whether all is well: it is done whatever keeps the rest from starting.
+	Closing bool `json:"closing,omitempty,omitzero"`
+
+	// Command The name of the command, of a backup, command or check.
+	//
+	// Example: drain
+	Command string `json:"command,omitempty,omitzero"`
+
 	// Disrupts Whether it can interrupt what the server serves.
 	Disrupts bool `json:"disrupts"`
+
+	// DryRun Whether the server only says what it would do.
+	DryRun bool `json:"dryRun,omitempty,omitzero"`
 
 	// EndedAt When the newest attempt ended.
 	EndedAt time.Time `json:"endedAt,omitempty,omitzero"`
@@ -1469,6 +2011,9 @@ type Step struct {
 
 	// OrderedAt When the newest attempt was ordered.
 	OrderedAt time.Time `json:"orderedAt,omitempty,omitzero"`
+
+	// OwnWindow Whether it may start in the policy's own reboot window only.
+	OwnWindow bool `json:"ownWindow,omitempty,omitzero"`
 
 	// Packages With what.
 	Packages []Package `json:"packages,omitempty,omitzero"`
@@ -1544,6 +2089,125 @@ type TokenInput struct {
 type TokenList struct {
 	// Items The tokens, oldest first.
 	Items []Token `json:"items"`
+}
+
+// UpdatePolicy A policy with a window, under a name, from which schedules are made.
+type UpdatePolicy struct {
+	// BuiltIn Whether it is there without anybody having made it; it can't be changed or removed.
+	BuiltIn bool `json:"builtIn,omitempty,omitzero"`
+
+	// Created When it was made.
+	Created time.Time `json:"created,omitempty,omitzero"`
+
+	// Default Whether a managed server without a schedule is given one made from it.
+	Default bool `json:"default"`
+
+	// Description What it is for.
+	//
+	// Example: All updates, once a weekend.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Duration How long it stays open, a duration.
+	//
+	// Example: 2h
+	Duration string `json:"duration"`
+
+	// Enabled Whether it may be used.
+	Enabled bool `json:"enabled"`
+
+	// ID A UUID; never changes.
+	//
+	// Example: 7b0c6f3e-5a1d-4c55-9d43-0f6d0f4d7c01
+	ID string `json:"id"`
+
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed"`
+
+	// Name Unique in its project.
+	//
+	// Example: Default Update Schedule
+	Name string `json:"name"`
+
+	// Policy How an update is to be done. What is left out is as usual.
+	Policy Policy `json:"policy"`
+
+	// Project Whose it is; missing: every project may use it.
+	//
+	// Example: default
+	Project string `json:"project,omitempty,omitzero"`
+
+	// RebootWords When the policy's own reboot window opens, in words; missing if it has none.
+	RebootWords string `json:"rebootWords,omitempty,omitzero"`
+
+	// Revision Counts its changes; 1 when it is new, 0 if it is built in.
+	//
+	// Example: 1
+	Revision int64 `json:"revision"`
+
+	// RRule When the window opens, as RFC 5545 writes it; missing with spread.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
+	RRule string `json:"rrule,omitempty,omitzero"`
+
+	// Spread Whether each server starts at its own time of the weekend, always the same, spread evenly over the servers.
+	Spread bool `json:"spread,omitempty,omitzero"`
+
+	// Words When the window opens, in words.
+	//
+	// Example: every week on Saturday at 02:30 (Europe/Berlin)
+	Words string `json:"words"`
+
+	// Zone The time zone of the window, or of the weekend.
+	//
+	// Example: Europe/Berlin
+	Zone string `json:"zone"`
+}
+
+// UpdatePolicyInput What is said of an update policy.
+type UpdatePolicyInput struct {
+	// Default Give a schedule made from it to managed servers without one. It takes the place of the project's former default.
+	Default bool `json:"default,omitempty,omitzero"`
+
+	// Description What it is for.
+	//
+	// Example: All updates, once a weekend.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Duration How long the window stays open, a duration from 1m to 24h of elapsed time.
+	//
+	// Example: 2h
+	Duration string `json:"duration"`
+
+	// Enabled Whether it may be used; true if left out.
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
+	Missed Missed `json:"missed,omitempty,omitzero"`
+
+	// Policy How an update is to be done. What is left out is as usual.
+	Policy *Policy `json:"policy,omitempty"`
+
+	// RRule When the window opens, as RFC 5545 writes it.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
+	RRule string `json:"rrule,omitempty,omitzero"`
+
+	// Spread Start each server at its own time of the weekend; goes with zone, in place of rrule and weekly.
+	Spread bool `json:"spread,omitempty,omitzero"`
+
+	// Weekly A window that opens once a week.
+	Weekly *Weekly `json:"weekly,omitempty"`
+
+	// Zone The time zone of the weekend; with spread, and needed there.
+	//
+	// Example: Europe/Berlin
+	Zone string `json:"zone,omitempty,omitzero"`
+}
+
+// UpdatePolicyList All update policies that a project may use.
+type UpdatePolicyList struct {
+	// Items The update policies, the built-in one first.
+	Items []UpdatePolicy `json:"items"`
 }
 
 // Version What answers.
@@ -1694,7 +2358,10 @@ type WindowInput struct {
 	// RRule When it opens, as RFC 5545 writes it.
 	//
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
-	RRule string `json:"rrule"`
+	RRule string `json:"rrule,omitempty,omitzero"`
+
+	// Weekly A window that opens once a week.
+	Weekly *Weekly `json:"weekly,omitempty"`
 }
 
 // WindowPreview When a window would open.
@@ -1706,6 +2373,9 @@ type WindowPreview struct {
 
 	// Occurrences The occurrences, in order; one that is open at the start is among them.
 	Occurrences []Occurrence `json:"occurrences"`
+
+	// RRule When it opens, as RFC 5545 writes it.
+	RRule string `json:"rrule"`
 
 	// Words When it opens, in words.
 	//
@@ -1747,6 +2417,12 @@ type LatestImageParams struct {
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
 }
 
+// GetComplianceParams defines parameters for GetCompliance.
+type GetComplianceParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
 // ListFreezesParams defines parameters for ListFreezes.
 type ListFreezesParams struct {
 	// Project The project; the token's own if empty.
@@ -1761,6 +2437,36 @@ type CreateFreezeParams struct {
 
 // DeleteFreezeParams defines parameters for DeleteFreeze.
 type DeleteFreezeParams struct {
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListGroupsParams defines parameters for ListGroups.
+type ListGroupsParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// DeleteGroupParams defines parameters for DeleteGroup.
+type DeleteGroupParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetGroupParams defines parameters for GetGroup.
+type GetGroupParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// PutGroupParams defines parameters for PutGroup.
+type PutGroupParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
 	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
 	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
 }
@@ -1852,6 +2558,51 @@ type WithdrawImageParams struct {
 	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListUpdatePoliciesParams defines parameters for ListUpdatePolicies.
+type ListUpdatePoliciesParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
+// DeleteUpdatePolicyParams defines parameters for DeleteUpdatePolicy.
+type DeleteUpdatePolicyParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetUpdatePolicyParams defines parameters for GetUpdatePolicy.
+type GetUpdatePolicyParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
+// PutUpdatePolicyParams defines parameters for PutUpdatePolicy.
+type PutUpdatePolicyParams struct {
+	// Project Whose it is; the token's own project if empty, and every one's if the token is for all.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// PreviewScheduleParams defines parameters for PreviewSchedule.
+type PreviewScheduleParams struct {
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// Project The project; the token's own if empty.
@@ -1865,6 +2616,9 @@ type ListRunsParams struct {
 
 	// Server Only those of this server: its id, or its name in the project.
 	Server string `form:"server,omitempty" json:"server,omitempty,omitzero"`
+
+	// Number Only the one with this number on the server; needs server.
+	Number int64 `form:"number,omitempty" json:"number,omitempty,omitzero"`
 
 	// Open Only those that have not ended.
 	Open bool `form:"open,omitempty" json:"open,omitempty,omitzero"`
@@ -1954,6 +2708,36 @@ type GetScheduleParams struct {
 	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
 }
 
+// ReplaceScheduleParams defines parameters for ReplaceSchedule.
+type ReplaceScheduleParams struct {
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DisableScheduleParams defines parameters for DisableSchedule.
+type DisableScheduleParams struct {
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// EnableScheduleParams defines parameters for EnableSchedule.
+type EnableScheduleParams struct {
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// AllowOverlap Switch it on although another schedule of the server is open at the same time.
+	AllowOverlap bool `form:"allowOverlap,omitempty" json:"allowOverlap,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListServersParams defines parameters for ListServers.
 type ListServersParams struct {
 	// Project The project; the token's own if empty.
@@ -2011,8 +2795,44 @@ type EnrolServerParams struct {
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
 }
 
+// ManageServerParams defines parameters for ManageServer.
+type ManageServerParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// CreateScheduleParams defines parameters for CreateSchedule.
+type CreateScheduleParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // PutScheduleParams defines parameters for PutSchedule.
 type PutScheduleParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// UnmanageServerParams defines parameters for UnmanageServer.
+type UnmanageServerParams struct {
 	// Project The project; the token's own if empty.
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
 
@@ -2101,6 +2921,22 @@ func (c *Client) LatestImage(ctx context.Context, channel string, params *Latest
 	return &out, nil
 }
 
+// GetCompliance calls GET /v1/compliance: show who is behind.
+//
+// Tells how far each server is behind: what is pending, for how long it has been known, and when it is due. The worst come first. In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
+// params may be nil.
+func (c *Client) GetCompliance(ctx context.Context, params *GetComplianceParams) (*Compliance, error) {
+	r := request{method: "GET", path: "/v1/compliance"}
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out Compliance
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // ListFreezes calls GET /v1/freezes: list freezes.
 //
 // Lists the freezes that have not ended, those for all projects included.
@@ -2145,6 +2981,72 @@ func (c *Client) DeleteFreeze(ctx context.Context, freeze string, params *Delete
 		r.header("Idempotency-Key", params.IdempotencyKey)
 	}
 	return c.do(ctx, r, nil)
+}
+
+// ListGroups calls GET /v1/groups: list groups.
+//
+// Lists the redundancy groups of a project with their members; the project default's if the token is for all and none is named.
+// params may be nil.
+func (c *Client) ListGroups(ctx context.Context, params *ListGroupsParams) (*GroupList, error) {
+	r := request{method: "GET", path: "/v1/groups"}
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out GroupList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeleteGroup calls DELETE /v1/groups/{group}: forget a group's description.
+//
+// Forgets what was said of a redundancy group. Its members stay in it, one of them down at a time.
+// params may be nil.
+func (c *Client) DeleteGroup(ctx context.Context, group string, params *DeleteGroupParams) error {
+	r := request{method: "DELETE", path: "/v1/groups/{group}"}
+	r.in("group", group)
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	return c.do(ctx, r, nil)
+}
+
+// GetGroup calls GET /v1/groups/{group}: show a group.
+//
+// Shows a redundancy group with its members. One that nobody has described has one member down at a time.
+// params may be nil.
+func (c *Client) GetGroup(ctx context.Context, group string, params *GetGroupParams) (*Group, error) {
+	r := request{method: "GET", path: "/v1/groups/{group}"}
+	r.in("group", group)
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out Group
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutGroup calls PUT /v1/groups/{group}: describe a group.
+//
+// Says what a redundancy group may cost and who goes first in it, or says it anew. Servers are in it that name it; what they wait for is judged anew at once.
+// params may be nil.
+func (c *Client) PutGroup(ctx context.Context, group string, body GroupInput, params *PutGroupParams) (*Group, error) {
+	r := request{method: "PUT", path: "/v1/groups/{group}"}
+	r.in("group", group)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Group
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
 }
 
 // ListHistory calls GET /v1/history: list what happened.
@@ -2280,6 +3182,92 @@ func (c *Client) WithdrawImage(ctx context.Context, image string, body WithdrawI
 	return &out, nil
 }
 
+// ListUpdatePolicies calls GET /v1/policies: list update policies.
+//
+// Lists the update policies that a project may use, those for every project included; the project default's if the token is for all and none is named.
+// params may be nil.
+func (c *Client) ListUpdatePolicies(ctx context.Context, params *ListUpdatePoliciesParams) (*UpdatePolicyList, error) {
+	r := request{method: "GET", path: "/v1/policies"}
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+	}
+	var out UpdatePolicyList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeleteUpdatePolicy calls DELETE /v1/policies/{policy}: remove an update policy.
+//
+// Removes an update policy. Schedules that were made from it stay. By name, the project's own goes before one for every project. It is a conflict for the built-in one.
+// params may be nil.
+func (c *Client) DeleteUpdatePolicy(ctx context.Context, policy string, params *DeleteUpdatePolicyParams) error {
+	r := request{method: "DELETE", path: "/v1/policies/{policy}"}
+	r.in("policy", policy)
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	return c.do(ctx, r, nil)
+}
+
+// GetUpdatePolicy calls GET /v1/policies/{policy}: show an update policy.
+//
+// Shows an update policy. By name, the project's own goes before one for every project.
+// params may be nil.
+func (c *Client) GetUpdatePolicy(ctx context.Context, policy string, params *GetUpdatePolicyParams) (*UpdatePolicy, error) {
+	r := request{method: "GET", path: "/v1/policies/{policy}"}
+	r.in("policy", policy)
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+	}
+	var out UpdatePolicy
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutUpdatePolicy calls PUT /v1/policies/{policy}: create or replace an update policy.
+//
+// Makes an update policy under a name, or replaces it whole. Schedules that were made from it stay as they are. One for every project needs a token for every project.
+// params may be nil.
+func (c *Client) PutUpdatePolicy(ctx context.Context, policy string, body UpdatePolicyInput, params *PutUpdatePolicyParams) (*UpdatePolicy, error) {
+	r := request{method: "PUT", path: "/v1/policies/{policy}"}
+	r.in("policy", policy)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out UpdatePolicy
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PreviewSchedule calls POST /v1/previews: preview a schedule.
+//
+// Says what a schedule would be: its window in words, its next occurrences, and when it would overlap others of the server. Nothing is kept.
+// params may be nil.
+func (c *Client) PreviewSchedule(ctx context.Context, body SchedulePreviewInput, params *PreviewScheduleParams) (*SchedulePreview, error) {
+	r := request{method: "POST", path: "/v1/previews"}
+	r.body = body
+	if params != nil {
+		r.query("lang", params.Lang)
+	}
+	var out SchedulePreview
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // ListRuns calls GET /v1/runs: list runs.
 //
 // Lists runs, newest first.
@@ -2291,6 +3279,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams) (*RunList
 		r.query("limit", params.Limit)
 		r.query("lang", params.Lang)
 		r.query("server", params.Server)
+		r.query("number", params.Number)
 		r.query("open", params.Open)
 		r.query("before", params.Before)
 	}
@@ -2445,13 +3434,69 @@ func (c *Client) DeleteSchedule(ctx context.Context, schedule string, params *De
 
 // GetSchedule calls GET /v1/schedules/{schedule}: show a schedule.
 //
-// Shows a schedule with its next five occurrences.
+// Shows a schedule with its next five occurrences and its overlaps.
 // params may be nil.
 func (c *Client) GetSchedule(ctx context.Context, schedule string, params *GetScheduleParams) (*Schedule, error) {
 	r := request{method: "GET", path: "/v1/schedules/{schedule}"}
 	r.in("schedule", schedule)
 	if params != nil {
 		r.query("lang", params.Lang)
+	}
+	var out Schedule
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ReplaceSchedule calls PUT /v1/schedules/{schedule}: replace a schedule.
+//
+// Replaces a schedule whole, its name included. It keeps its id and number.
+// params may be nil.
+func (c *Client) ReplaceSchedule(ctx context.Context, schedule string, body NamedScheduleInput, params *ReplaceScheduleParams) (*Schedule, error) {
+	r := request{method: "PUT", path: "/v1/schedules/{schedule}"}
+	r.in("schedule", schedule)
+	r.body = body
+	if params != nil {
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Schedule
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DisableSchedule calls POST /v1/schedules/{schedule}/disable: switch a schedule off.
+//
+// Keeps a schedule from opening runs, and aborts the run that it has open.
+// params may be nil.
+func (c *Client) DisableSchedule(ctx context.Context, schedule string, params *DisableScheduleParams) (*Schedule, error) {
+	r := request{method: "POST", path: "/v1/schedules/{schedule}/disable"}
+	r.in("schedule", schedule)
+	if params != nil {
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Schedule
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// EnableSchedule calls POST /v1/schedules/{schedule}/enable: switch a schedule on.
+//
+// Lets a schedule open runs. One that is on stays so. It is a conflict if it overlaps another, as when it is made.
+// params may be nil.
+func (c *Client) EnableSchedule(ctx context.Context, schedule string, params *EnableScheduleParams) (*Schedule, error) {
+	r := request{method: "POST", path: "/v1/schedules/{schedule}/enable"}
+	r.in("schedule", schedule)
+	if params != nil {
+		r.query("lang", params.Lang)
+		r.query("allowOverlap", params.AllowOverlap)
+		r.header("Idempotency-Key", params.IdempotencyKey)
 	}
 	var out Schedule
 	if err := c.do(ctx, r, &out); err != nil {
@@ -2550,9 +3595,49 @@ func (c *Client) EnrolServer(ctx context.Context, server string, params *EnrolSe
 	return &out, nil
 }
 
+// ManageServer calls POST /v1/servers/{server}/manage: have a server managed.
+//
+// Has a server's updates seen to from here: if it has no schedule it is given the default one, and schedules that rested go on. It is a conflict if it is managed already.
+// params may be nil.
+func (c *Client) ManageServer(ctx context.Context, server string, body ManageInput, params *ManageServerParams) (*Server, error) {
+	r := request{method: "POST", path: "/v1/servers/{server}/manage"}
+	r.in("server", server)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Server
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// CreateSchedule calls POST /v1/servers/{server}/schedules: create a schedule.
+//
+// Makes a schedule on a server. It is a conflict if the server has one of that name.
+// params may be nil.
+func (c *Client) CreateSchedule(ctx context.Context, server string, body NamedScheduleInput, params *CreateScheduleParams) (*Schedule, error) {
+	r := request{method: "POST", path: "/v1/servers/{server}/schedules"}
+	r.in("server", server)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Schedule
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // PutSchedule calls PUT /v1/servers/{server}/schedules/{name}: create or replace a schedule.
 //
-// Makes a schedule on a server, or replaces it whole. A run that it has open follows its new window.
+// Makes a schedule on a server, or replaces it whole. A run that it has open follows its new window. It is a conflict if the server is unmanaged, or if it would be open while another schedule of the server is, unless allowOverlap says so.
 // params may be nil.
 func (c *Client) PutSchedule(ctx context.Context, server string, name string, body ScheduleInput, params *PutScheduleParams) (*Schedule, error) {
 	r := request{method: "PUT", path: "/v1/servers/{server}/schedules/{name}"}
@@ -2565,6 +3650,25 @@ func (c *Client) PutSchedule(ctx context.Context, server string, name string, bo
 		r.header("Idempotency-Key", params.IdempotencyKey)
 	}
 	var out Schedule
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// UnmanageServer calls POST /v1/servers/{server}/unmanage: leave a server to its owner.
+//
+// Aborts the runs that a server has open, and lets its schedules rest until it is managed again. Runs and new schedules are refused meanwhile. It may be asked again.
+// params may be nil.
+func (c *Client) UnmanageServer(ctx context.Context, server string, params *UnmanageServerParams) (*Server, error) {
+	r := request{method: "POST", path: "/v1/servers/{server}/unmanage"}
+	r.in("server", server)
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Server
 	if err := c.do(ctx, r, &out); err != nil {
 		return nil, err
 	}
@@ -2673,4 +3777,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 a83e9c134cc3816d7457d369abe88b9560e6b5e94ecc0482bb4c9a6a278c8f0b.
+// From the document with the SHA-256 6899db2e5b982fa6b788fefcd5040bfbec5e7b9cde4b6643109630fac33d9468.

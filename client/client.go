@@ -10,6 +10,7 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -61,6 +62,22 @@ func New(base, token string, h *http.Client) (*Client, error) {
 	own := *h
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{base: strings.TrimRight(u.String(), "/"), token: token, http: &own}, nil
+}
+
+// ComplianceCSV is what GetCompliance answers, as CSV: a line for each server
+// under a line of names. A text that a spreadsheet would take for a formula has
+// an apostrophe before it.
+//
+// params may be nil.
+func (c *Client) ComplianceCSV(ctx context.Context, params *GetComplianceParams) (string, error) {
+	r := request{method: http.MethodGet, path: "/v1/compliance"}
+	r.query("format", "csv")
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out string
+	err := c.do(ctx, r, &out)
+	return out, err
 }
 
 // Error is the problem in a sentence, with the fields to blame.

@@ -61,7 +61,8 @@ func (r *request) header(name, value string) { //nolint:unparam // today's opera
 	r.headers.Set(name, value)
 }
 
-// do makes the call and reads the answer into out, if there is one.
+// do makes the call and reads the answer into out, if there is one: as it is
+// into a string, as JSON into everything else.
 func (c *Client) do(ctx context.Context, r request, out any) error {
 	req, err := c.prepare(ctx, r)
 	if err != nil {
@@ -80,6 +81,10 @@ func (c *Client) do(ctx context.Context, r request, out any) error {
 		return problemOf(res, body)
 	}
 	if out == nil || res.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if text, ok := out.(*string); ok {
+		*text = string(body)
 		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -86,12 +87,18 @@ func DocumentForClient() ([]byte, error) {
 	doc := document()
 	schemas := doc.Components.Schemas.Map()
 	for _, s := range []*huma.Schema{
+		schemas["LastUpdate"], schemas["RebootWindow"], schemas["Weekly"],
+		schemas["NamedScheduleInput"].Properties["enabled"], schemas["SchedulePreviewInput"].Properties["enabled"],
+		schemas["UpdatePolicyInput"].Properties["enabled"],
 		schemas["Agent"], schemas["Observed"], schemas["Plan"], schemas["Policy"], schemas["Span"],
 		schemas["ServerImage"], schemas["ImageBrief"],
 		schemas["ScheduleInput"].Properties["enabled"],
 	} {
 		s.Extensions = map[string]any{"x-go-type-skip-optional-pointer": false}
 	}
+	// The client has a method for each form of this answer.
+	get := doc.Paths[complianceCall].Get
+	get.Parameters = slices.DeleteFunc(get.Parameters, func(p *huma.Param) bool { return p.Name == "format" })
 	return doc.Downgrade()
 }
 
@@ -108,12 +115,15 @@ func (d *door) open(mux *http.ServeMux) {
 	d.huma.UseMiddleware(d.oneStatus, d.admit)
 	d.servers()
 	d.schedules()
+	d.updatePolicies()
+	d.groups()
 	d.freezes()
 	d.images()
 	d.channels()
 	d.runs()
 	d.history()
 	d.windows()
+	d.compliance()
 	d.tokens()
 	d.about()
 	finish(d.huma.OpenAPI())

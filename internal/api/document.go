@@ -21,8 +21,8 @@ func outline() *huma.OpenAPI {
 			Description: `Upkeep maintains things inside their windows, one at a time, and says why anything waits.
 
 **Conventions.** Times are RFC 3339; those of windows are told in the window's own zone. Durations are texts of
-numbers with the units h, m, s and ms, such as "90m" or "2h30m". Fields and query parameters that are not in this
-document are refused. Lists are answered in pages: ask again with ` + "`after` or `before`" + ` set to the page's ` + "`next`" + `; there
+numbers with the units h, m, s and ms, such as "90m" or "2h30m"; in what is sent they may begin with days of 24 hours, such as "14d".
+Fields and query parameters that are not in this document are refused. Lists are answered in pages: ask again with ` + "`after` or `before`" + ` set to the page's ` + "`next`" + `; there
 are no more when it is missing. Fields, and values of texts that are not an enum, may be added at any time.
 
 **Projects.** Servers belong to projects. A token for one project sees that project only; what it may not see is not found.
@@ -43,6 +43,8 @@ another request is a conflict.
 		Tags: []*huma.Tag{
 			{Name: "servers", Description: "What is maintained."},
 			{Name: "schedules", Description: "When, and what is to be done then."},
+			{Name: "policies", Description: "What schedules are made from."},
+			{Name: "groups", Description: "What a redundancy group may cost, and who goes first."},
 			{Name: "runs", Description: "Executions: what is done, what waits and why."},
 			{Name: "images", Description: "What servers are made from, in channels, and who still runs an old one."},
 			{Name: "freezes", Description: "Spans in which nothing disruptive starts."},
@@ -70,7 +72,7 @@ func finish(doc *huma.OpenAPI) {
 			s.Description = descriptions[name]
 		}
 		// What we take we check whole; what we send may have more one day.
-		if !strings.HasSuffix(name, "Input") && name != "Policy" && name != "Weekly" && s.AdditionalProperties == false {
+		if !strings.HasSuffix(name, "Input") && name != "Policy" && name != "RebootWindow" && name != "Weekly" && s.AdditionalProperties == false {
 			s.AdditionalProperties = nil
 		}
 		for _, p := range s.Properties {

@@ -10,6 +10,15 @@ type Role string
 // State is where a run is.
 type State string
 
+// Missed is what becomes of an occurrence whose start was missed.
+type Missed string
+
+// Management is who sees to a server's updates.
+type Management string
+
+// Level sums up how far a server is behind.
+type Level string
+
 // Schema puts the roles into the document once, under a name.
 func (Role) Schema(r huma.Registry) *huma.Schema {
 	return named(r, "Role", "What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.",
@@ -38,6 +47,27 @@ func (Cadence) Schema(r huma.Registry) *huma.Schema {
 func (State) Schema(r huma.Registry) *huma.Schema {
 	return named(r, "State", "waiting: something is left, and nothing of it may start yet. working: something is under way. paused: a person holds it. The others are ends.",
 		"waiting", "working", "paused", "succeeded", "failed", "aborted")
+}
+
+// Schema puts the rules for missed starts into the document once, under a name.
+func (Missed) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Missed", "late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. "+
+		"A start is missed if the server has begun nothing a quarter of an hour after the window opened.",
+		"late", "skip", "ask")
+}
+
+// Schema puts the kinds of management into the document once, under a name.
+func (Management) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Management", "managed: it always has a schedule, the default one if no other. unmanaged: its owner patches it, and nothing is done to it from here. "+
+		"by-hand: whoever may gives it schedules; it gets none by itself.",
+		"managed", "unmanaged", "by-hand")
+}
+
+// Schema puts the levels into the document once, under a name.
+func (Level) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "Level", "overdue: an update is not installed in the time that a schedule's policy promises. unknown: the server was not looked at in the last two days. "+
+		"behind: updates are pending. current: none is.",
+		"overdue", "unknown", "behind", "current")
 }
 
 func named(r huma.Registry, name, doc string, values ...any) *huma.Schema {

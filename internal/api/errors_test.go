@@ -60,7 +60,57 @@ var badInputs = []struct{ call, body, field, says string }{
 	{"PUT /v1/servers/web-1/schedules/" + strings.Repeat("x", 127), scheduleWith(""), "name", "length"},
 	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"enabled":"yes"`), "enabled", "expected boolean"},
 	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"scope":"some"}`), "policy.scope", "all, security"},
-	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"always"}`), "policy.reboot", "if-required, never"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"sometimes"}`), "policy.reboot", "if-required, never, always, own-window"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"own-window"}`), "policy.rebootWindow", "is needed"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"rebootWindow":{"rrule":"` + weekly + `","duration":"1h"}}`), "policy.rebootWindow", "goes only with"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"own-window","rebootWindow":{"duration":"1h"}}`), "policy.rebootWindow.rrule", "is missing, and so is weekly"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"own-window","rebootWindow":{"rrule":"x","duration":"1h"}}`), "policy.rebootWindow.rrule", "is not understood"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"own-window","rebootWindow":{"rrule":"` + weekly + `","duration":"25h"}}`), "policy.rebootWindow.duration", "between 1m and 24h"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"own-window","rebootWindow":{"rrule":"` + weekly + `","duration":"soon"}}`), "policy.rebootWindow.duration", "90m or 2h30m"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"reboot":"own-window","rebootWindow":{"weekly":{"dayOfTheWeek":"Friday","time":"25:00","zone":"UTC"},"duration":"1h"}}`), "policy.rebootWindow.weekly.time", "15:39"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"dryRun":"yes"}`), "policy.dryRun", "expected boolean"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"within":"12h"}`), "policy.within", "from 1 to 365 days"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"within":"366d"}`), "policy.within", "from 1 to 365 days"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"within":"P14D"}`), "policy.within", "such as 14d"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"within":"14d-1h"}`), "policy.within", "such as 14d"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"backup":"rm -rf"}`), "policy.backup", "is no command's name"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"before":["a","a"]}`), "policy.before", "stands twice"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"after":["/bin/sh"]}`), "policy.after", "is no command's name"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"health":[""]}`), "policy.health", "is no command's name"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"health":"ok"}`), "policy.health", "expected array"},
+	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"missed":"sometimes"`), "missed", "late, skip, ask"},
+	{"POST /v1/servers/web-1/schedules", scheduleWith(``), "name", "must have 1 to 126 bytes"},
+	{"POST /v1/servers/web-1/schedules", `{"name":"s","rrule":"` + weekly + `"}`, "duration", "is required"},
+	{"POST /v1/previews", scheduleWith(`,"name":"s"`), "server", "is required"},
+	{"POST /v1/previews", scheduleWith(`,"server":"web-1"`), "name", "must have 1 to 126 bytes"},
+	{"POST /v1/previews", `{"server":"web-1","name":"s","rrule":"x","duration":"1h"}`, "rrule", "is not understood"},
+
+	{"PUT /v1/policies/p", `{"rrule":"` + weekly + `"}`, "duration", "is required"},
+	{"PUT /v1/policies/p", `{"duration":"2h"}`, "rrule", "is missing, and so is weekly"},
+	{"PUT /v1/policies/p", scheduleWith(`,"spread":true`), "rrule", "goes without spread"},
+	{"PUT /v1/policies/p", `{"spread":true,"duration":"2h","weekly":{"dayOfTheWeek":"Friday","time":"15:39","zone":"UTC"}}`, "weekly", "goes without spread"},
+	{"PUT /v1/policies/p", `{"spread":true,"duration":"2h"}`, "zone", "is needed with spread"},
+	{"PUT /v1/policies/p", `{"spread":true,"duration":"2h","zone":"Mars"}`, "zone", "Mars"},
+	{"PUT /v1/policies/p", `{"spread":true,"duration":"50h","zone":"UTC"}`, "duration", "fit into a weekend"},
+	{"PUT /v1/policies/p", scheduleWith(`,"zone":"UTC"`), "zone", "goes with spread"},
+	{"PUT /v1/policies/p", scheduleWith(`,"default":true,"enabled":false`), "enabled", "must be true for the default"},
+	{"PUT /v1/policies/p", scheduleWith(`,"policy":{"scope":"security","within":"1h"}`), "policy.within", "from 1 to 365 days"},
+	{"PUT /v1/policies/p", scheduleWith(`,"missed":"never"`), "missed", "late, skip, ask"},
+	{"PUT /v1/policies/" + strings.Repeat("x", 127), scheduleWith(``), "policy", "length"},
+
+	{"PUT /v1/groups/a%20b", `{}`, "name", "is no group name"},
+	{"PUT /v1/groups/web", `{"maxUnavailable":501}`, "maxUnavailable", "<= 500"},
+	{"PUT /v1/groups/web", `{"maxUnavailable":-1}`, "maxUnavailable", ">= 0"},
+	{"PUT /v1/groups/web", `{"stopAfter":501}`, "stopAfter", "<= 500"},
+	{"PUT /v1/groups/web", `{"soak":"1h"}`, "soak", "goes with canaries"},
+	{"PUT /v1/groups/web", `{"soak":"61d","canaries":["a"]}`, "soak", "must be from 0 to"},
+	{"PUT /v1/groups/web", `{"soak":"long","canaries":["a"]}`, "soak", "such as 14d"},
+	{"PUT /v1/groups/web", `{"canaries":["a","a"]}`, "canaries", "stands twice"},
+	{"PUT /v1/groups/web", `{"canaries":["a b"]}`, "canaries", "is no name"},
+
+	{"GET /v1/compliance?format=xml", "", "format", "json, csv"},
+	{"GET /v1/runs?number=1", "", "number", "goes with server"},
+	{"GET /v1/runs?server=web-1&number=x", "", "number", "integer"},
 	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"batch":501}`), "policy.batch", "<= 500"},
 	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"batch":1.5}`), "policy.batch", "integer"},
 	{"PUT /v1/servers/web-1/schedules/s", scheduleWith(`,"policy":{"hold":["A B"]}`), "policy.hold", "is no package name"},
@@ -93,6 +143,9 @@ var badInputs = []struct{ call, body, field, says string }{
 	{"POST /v1/windows", scheduleAt("RRULE:FREQ=WEEKLY"), "rrule", "DTSTART"},
 	{"POST /v1/windows", scheduleWith(`,"limit":101`), "limit", "<= 100"},
 	{"POST /v1/windows", scheduleWith(`,"from":"now"`), "from", "date-time"},
+	{"POST /v1/windows", `{"duration":"1h"}`, "rrule", "is missing, and so is weekly"},
+	{"POST /v1/simulations", `{"server":"web-1","updatePolicy":"p","schedule":"weekly"}`, "updatePolicy", "goes without a schedule"},
+	{"POST /v1/simulations", `{"server":"web-1","updatePolicy":"p","duration":"1h"}`, "duration", "without an update policy"},
 	{"POST /v1/simulations", `{"server":"web-1"}`, "duration", "between 1m and 24h"},
 	{"POST /v1/simulations", `{"server":"web-1","rrule":"x","duration":"1h"}`, "rrule", "is not understood"},
 	{"POST /v1/simulations", `{"server":"web-1","schedule":"weekly","rrule":"x"}`, "rrule", "without a schedule"},
@@ -114,7 +167,7 @@ func TestBadInputIsBlamed(t *testing.T) {
 	h.schedule("red", "web-1")
 	for _, c := range badInputs {
 		who := "olga"
-		if strings.HasPrefix(c.call, "PUT /v1/servers/web-1/") || strings.HasSuffix(c.call, "runs") || strings.HasSuffix(c.call, "simulations") {
+		if strings.HasPrefix(c.call, "PUT /v1/servers/web-1/") || strings.HasPrefix(c.call, "POST /v1/servers/web-1/") || strings.HasSuffix(c.call, "previews") || strings.HasSuffix(c.call, "runs") || strings.HasSuffix(c.call, "simulations") {
 			who = "mara" // whose project it is
 		}
 		a := h.ask(c.call, who, c.body)
@@ -140,6 +193,16 @@ func TestNotFound(t *testing.T) {
 		"POST /v1/servers/nothing/enrolments":   `no server "nothing"`,
 		"PUT /v1/servers/nothing/schedules/s":   `no server "nothing"`,
 		"GET /v1/schedules/nothing":             "schedule",
+		"POST /v1/schedules/nothing/enable":     "schedule",
+		"POST /v1/schedules/nothing/disable":    "schedule",
+		"PUT /v1/schedules/nothing":             "schedule",
+		"POST /v1/servers/nothing/schedules":    `no server "nothing"`,
+		"POST /v1/servers/nothing/manage":       `no server "nothing"`,
+		"POST /v1/servers/nothing/unmanage":     `no server "nothing"`,
+		"GET /v1/policies/nothing":              `no policy "nothing"`,
+		"DELETE /v1/policies/nothing":           `no policy "nothing"`,
+		"GET /v1/groups/nothing":                `no group "nothing"`,
+		"DELETE /v1/groups/nothing":             "group",
 		"GET /v1/schedules?server=nothing":      `no server "nothing"`,
 		"DELETE /v1/schedules/nothing":          "schedule",
 		"DELETE /v1/freezes/nothing":            "freeze",
@@ -158,6 +221,8 @@ func TestNotFound(t *testing.T) {
 		switch {
 		case strings.HasPrefix(call, "PUT"):
 			body = bodies["putSchedule"]
+		case strings.HasSuffix(call, "/schedules"):
+			body = bodies["createSchedule"]
 		case strings.HasSuffix(call, "schedule)"):
 			call, body = "POST /v1/runs", `{"server":"web-1","when":"window","schedule":"`+other.ID+`"}`
 		case strings.HasSuffix(call, "(nothing)"):
@@ -219,13 +284,21 @@ func TestProjectsAreApart(t *testing.T) {
 	h.must(err)
 	r, err := h.operator.StartRun(ctx, client.RunInput{Server: server.ID, When: client.RunInputWhenNow, Duration: "1h"}, nil)
 	h.must(err)
+	policy, err := h.operator.PutUpdatePolicy(ctx, "blue-policy", client.UpdatePolicyInput{RRule: weekly, Duration: "2h"}, &client.PutUpdatePolicyParams{Project: "blue"})
+	h.must(err)
+	_, err = h.operator.PutGroup(ctx, "pair", client.GroupInput{}, &client.PutGroupParams{Project: "blue"})
+	h.must(err)
 	calls := []string{
 		"GET /v1/servers/" + server.ID, "GET /v1/servers/db-1", "GET /v1/servers/db-1?project=blue", "DELETE /v1/servers/" + server.ID,
 		"PUT /v1/servers/db-1?project=blue", "POST /v1/servers/" + server.ID + "/enrolments", "PUT /v1/servers/" + server.ID + "/schedules/weekly",
 		"GET /v1/schedules/" + schedule.ID, "DELETE /v1/schedules/" + schedule.ID, "GET /v1/schedules?server=" + server.ID,
 		"DELETE /v1/freezes/" + freeze.ID, "GET /v1/runs/" + r.ID, "GET /v1/runs?server=" + server.ID, "GET /v1/history?server=" + server.ID,
 		"POST /v1/runs/" + r.ID + "/pause", "POST /v1/runs/" + r.ID + "/resume", "POST /v1/runs/" + r.ID + "/abort", "POST /v1/runs/" + r.ID + "/announce",
-		"POST /v1/runs", "POST /v1/simulations",
+		"POST /v1/runs", "POST /v1/simulations", "POST /v1/previews", "POST /v1/servers/" + server.ID + "/schedules",
+		"PUT /v1/schedules/" + schedule.ID, "POST /v1/schedules/" + schedule.ID + "/enable", "POST /v1/schedules/" + schedule.ID + "/disable",
+		"POST /v1/servers/" + server.ID + "/manage", "POST /v1/servers/" + server.ID + "/unmanage",
+		"GET /v1/policies/blue-policy", "GET /v1/policies/blue-policy?project=blue", "DELETE /v1/policies/" + policy.ID,
+		"GET /v1/groups/pair", "GET /v1/groups/pair?project=blue", "PUT /v1/groups/pair?project=blue", "DELETE /v1/groups/pair?project=blue",
 	}
 	for _, call := range calls {
 		body := ""
@@ -234,6 +307,10 @@ func TestProjectsAreApart(t *testing.T) {
 			body = `{"text":"t"}`
 		case strings.Contains(call, "/schedules/weekly"):
 			body = bodies["putSchedule"]
+		case strings.HasPrefix(call, "PUT /v1/schedules/"), strings.HasSuffix(call, "/schedules"):
+			body = bodies["createSchedule"]
+		case strings.HasSuffix(call, "previews"):
+			body = strings.Replace(bodies["previewSchedule"], "nothing", server.ID, 1)
 		case strings.HasPrefix(call, "PUT"):
 			body = `{}`
 		case strings.HasSuffix(call, "/v1/runs"):
@@ -245,7 +322,7 @@ func TestProjectsAreApart(t *testing.T) {
 			t.Errorf("%s: %d %s", call, a.status, a.text)
 		}
 	}
-	for _, call := range []string{"GET /v1/servers", "GET /v1/schedules", "GET /v1/freezes", "GET /v1/runs", "GET /v1/history"} {
+	for _, call := range []string{"GET /v1/servers", "GET /v1/schedules", "GET /v1/freezes", "GET /v1/runs", "GET /v1/history", "GET /v1/compliance"} {
 		if a := h.ask(call, "mara", ""); a.status != http.StatusOK || !strings.Contains(a.text, `"items":[]`) {
 			t.Errorf("%s shows %d %s", call, a.status, a.text)
 		}

@@ -153,7 +153,7 @@ func TestSchedules(t *testing.T) {
 	}
 
 	plain, err := h.member.PutSchedule(ctx, "web-1", "plain", client.ScheduleInput{
-		Weekly: client.Weekly{DayOfTheWeek: "Friday", Time: "15:39:01", Zone: "Europe/Berlin"}, Duration: "4h",
+		Weekly: &client.Weekly{DayOfTheWeek: "Friday", Time: "15:39:01", Zone: "Europe/Berlin"}, Duration: "4h",
 	}, nil)
 	if err != nil || plain.Words != "every week on Friday at 15:39:01 (Europe/Berlin)" {
 		t.Errorf("a weekly window: %+v, %v", plain, err)

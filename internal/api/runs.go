@@ -51,6 +51,7 @@ type (
 		Page
 		Tongue
 		Server string `query:"server" maxLength:"63" doc:"Only those of this server: its id, or its name in the project."`
+		Number int64  `query:"number" minimum:"0" doc:"Only the one with this number on the server; needs server."`
 		Open   bool   `query:"open" doc:"Only those that have not ended."`
 		Before string `query:"before" maxLength:"63" doc:"Only runs older than this id: a page's next."`
 	}
@@ -136,7 +137,10 @@ func runSpec(b RunInput) (s desk.RunSpec, err error) {
 }
 
 func (d *door) listRuns(ctx context.Context, c desk.Caller, in *listRunsIn) (*listRunsOut, error) {
-	all, err := d.desk.Runs(ctx, c, desk.RunFilter{Project: in.Project, Server: in.Server, Open: in.Open, Before: in.Before, Limit: in.Limit})
+	if in.Number != 0 && in.Server == "" {
+		return nil, fault.Invalid("number", "goes with server: numbers are counted on each")
+	}
+	all, err := d.desk.Runs(ctx, c, desk.RunFilter{Project: in.Project, Server: in.Server, Number: in.Number, Open: in.Open, Before: in.Before, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}

@@ -12,12 +12,14 @@ import (
 // RunSummary is a run without its plan.
 type RunSummary struct {
 	ID         string `json:"id" doc:"Given by Upkeep; grows with time." example:"0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34"`
+	Number     int64  `json:"number" doc:"1, 2, … on its server, never given again." example:"12"`
 	Project    string `json:"project" doc:"Whose it is." example:"default"`
 	Server     string `json:"server" doc:"The server's id." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
 	ServerName string `json:"serverName" doc:"The server's name when it was opened." example:"web-1"`
 	Schedule   string `json:"schedule,omitempty" doc:"The schedule's id; missing for a run that was started now." example:"0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13"`
 	By         string `json:"by" doc:"Who opened it: schedule/NAME or user/NAME." example:"schedule/weekly"`
 	Reason     string `json:"reason,omitempty" doc:"Why a person asked for it." example:"CVE-2026-0001"`
+	DryRun     bool   `json:"dryRun,omitempty" doc:"Whether it changes nothing and only says what it would do: its policy says so, or the server does."`
 	State      State  `json:"state" doc:"Where it is."`
 	Waits      []Wait `json:"waits" doc:"What waits, and why."`
 	Result     Result `json:"result" doc:"What it has come to so far."`
@@ -38,6 +40,10 @@ type Run struct {
 	RunSummary
 	Window         Window    `json:"window" doc:"When it may disrupt."`
 	Policy         Policy    `json:"policy" doc:"How the update is done."`
+	RebootWords    string    `json:"rebootWords,omitempty" doc:"When the policy's own reboot window opens, in words; missing if it has none."`
+	Missed         Missed    `json:"missed" doc:"What becomes of an occurrence whose start was missed."`
+	MissedStart    time.Time `json:"missedStart,omitzero" doc:"The start of the newest occurrence that was missed; missing if none was."`
+	Ending         string    `json:"ending,omitempty" doc:"Why it ends once it has brought back what it took away, and checked the server; missing if it goes on." example:"the backup failed"`
 	OverriddenBy   string    `json:"overriddenBy,omitempty" doc:"Who said that it starts now, whatever the schedules say." example:"user/alice"`
 	OverrideFreeze bool      `json:"overrideFreeze,omitempty" doc:"Whether freezes were overridden as well."`
 	AnnouncedAt    time.Time `json:"announcedAt,omitzero" doc:"When people were told."`
@@ -69,9 +75,13 @@ type Plan struct {
 // Step is the smallest thing that is started.
 type Step struct {
 	ID        string    `json:"id" doc:"Unique in its run." example:"g2-2-install"`
-	Action    string    `json:"action" doc:"What is done: observe, refresh, download, install, repair, restore, reboot." example:"install"`
+	Action    string    `json:"action" doc:"What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check. More may come." example:"install"`
 	Packages  []Package `json:"packages,omitempty" doc:"With what."`
+	Command   string    `json:"command,omitempty" doc:"The name of the command, of a backup, command or check." example:"drain"`
+	DryRun    bool      `json:"dryRun,omitempty" doc:"Whether the server only says what it would do."`
 	Disrupts  bool      `json:"disrupts" doc:"Whether it can interrupt what the server serves."`
+	Closing   bool      `json:"closing,omitempty" doc:"Whether it brings back what an earlier step took away, or looks whether all is well: it is done whatever keeps the rest from starting."`
+	OwnWindow bool      `json:"ownWindow,omitempty" doc:"Whether it may start in the policy's own reboot window only."`
 	Estimate  string    `json:"estimate" doc:"How long it is expected to take, a duration." example:"4m30s"`
 	Timeout   string    `json:"timeout" doc:"After this long the server gives it up, a duration." example:"2h"`
 	Undo      string    `json:"undo" doc:"How it can be taken back: none, reverse, restore, forward-only." example:"forward-only"`
@@ -107,6 +117,7 @@ type Wait struct {
 type Result struct {
 	Changes  []Change  `json:"changes" doc:"Packages that have another version now."`
 	Failures []Failure `json:"failures" doc:"What did not work."`
+	Would    []Change  `json:"would" doc:"What a dry run would have changed."`
 	Reboots  int       `json:"reboots" doc:"How often the server was restarted." example:"1"`
 	Left     []string  `json:"left" doc:"What was wanted and is not done, once the run has ended."`
 	Text     string    `json:"text,omitempty" doc:"One sentence, once the run has ended." example:"12 packages updated, 1 reboot"`
@@ -129,7 +140,7 @@ func runSummaryIn(lang string) func(run.Run) RunSummary {
 	return func(r run.Run) RunSummary {
 		zone := desk.Zone(r)
 		return RunSummary{
-			ID: r.ID, Project: r.Project, Server: r.Target, ServerName: r.Name, Schedule: r.Schedule, By: r.By, Reason: r.Reason,
+			ID: r.ID, Number: r.Number, DryRun: r.Policy.DryRun || r.Made.DryRun, Project: r.Project, Server: r.Target, ServerName: r.Name, Schedule: r.Schedule, By: r.By, Reason: r.Reason,
 			State: State(r.State), Result: resultOf(r.Result),
 			Waits: list(r.Waits, func(w plan.Wait) Wait {
 				out := waitOf(w.Reason, lang, zone)
@@ -143,12 +154,16 @@ func runSummaryIn(lang string) func(run.Run) RunSummary {
 
 func runOf(r run.Run, lang string, now time.Time) Run {
 	out := Run{
-		RunSummary: runSummaryIn(lang)(r), Policy: policyOf(r.Policy), OverriddenBy: r.Override.By, OverrideFreeze: r.Override.Freeze,
+		RunSummary: runSummaryIn(lang)(r), Policy: policyOf(r.Policy), RebootWords: rebootWords(r.Policy, lang),
+		Missed: missedOf(r.Missed), MissedStart: r.Made.MissedFor.UTC(), OverriddenBy: r.Override.By, OverrideFreeze: r.Override.Freeze,
 		AnnouncedAt: r.NoticeAt.UTC(), PausedBy: r.PausedBy, AbortedBy: r.AbortedBy, Revision: r.Revision,
 		Window: Window{
 			RRule: r.Window.Recurrence.String(), Duration: duration(r.Window.Duration),
 			Zone: r.Window.Recurrence.Zone().String(), Words: r.Window.Recurrence.Words(lang),
 		},
+	}
+	if !r.State.Ended() {
+		out.Ending = r.Made.Stop
 	}
 	if span, left := desk.Left(r, now); left > 0 && !r.State.Ended() {
 		out.Window.OpenTill, out.Window.Left = span.End, duration(left.Round(time.Second))
@@ -168,7 +183,8 @@ func stepOf(s plan.Step, at plan.StepState) Step {
 		stage = plan.Todo
 	}
 	return Step{
-		ID: s.ID, Action: string(s.Action), Packages: packagesOf(s.Packages), Disrupts: s.Disrupts,
+		ID: s.ID, Action: string(s.Action), Packages: packagesOf(s.Packages), Command: s.Command,
+		DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing, OwnWindow: s.OwnSlot,
 		Estimate: duration(s.Estimate.Round(time.Second)), Timeout: duration(s.Timeout.Round(time.Second)), Undo: string(s.Undo),
 		Stage: string(stage), Attempt: at.Attempt, Attempts: s.Attempts,
 		FirstTry: at.First.UTC(), OrderedAt: at.Ordered.UTC(), EndedAt: at.Ended.UTC(), RetryAt: at.RetryAt.UTC(),
@@ -182,6 +198,7 @@ func packagesOf(all []action.Package) []Package {
 func resultOf(r run.Result) Result {
 	return Result{
 		Changes:  list(r.Changes, func(c action.Change) Change { return Change(c) }),
+		Would:    list(r.Would, func(c action.Change) Change { return Change(c) }),
 		Failures: list(r.Failures, func(f action.Failure) Failure { return Failure(f) }),
 		Reboots:  r.Reboots, Left: texts(r.Left), Text: r.Text,
 	}

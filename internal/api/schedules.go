@@ -2,93 +2,11 @@ package api
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"upkeep/internal/desk"
-	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
-	"upkeep/internal/window"
 )
-
-// Schedule is a window on a server, and what is to be done in it.
-type Schedule struct {
-	ID          string       `json:"id" doc:"Given by Upkeep; never changes." example:"0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13"`
-	Project     string       `json:"project" doc:"Whose it is." example:"default"`
-	Server      string       `json:"server" doc:"The server's id." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
-	ServerName  string       `json:"serverName" doc:"The server's name." example:"web-1"`
-	Name        string       `json:"name" doc:"Unique on its server." example:"weekly"`
-	Enabled     bool         `json:"enabled" doc:"Whether it opens runs."`
-	RRule       string       `json:"rrule" doc:"When the window opens, as RFC 5545 writes it." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"`
-	Duration    string       `json:"duration" doc:"How long it stays open, a duration." example:"2h"`
-	Zone        string       `json:"zone" doc:"The time zone that the window is told in." example:"Europe/Berlin"`
-	Words       string       `json:"words" doc:"When the window opens, in words." example:"every week on Saturday at 02:30 (Europe/Berlin)"`
-	Policy      Policy       `json:"policy" doc:"How the update is done."`
-	Next        *Span        `json:"next,omitempty" doc:"The occurrence that it waits for; missing if there is none, or if it was not looked for yet."`
-	Occurrences []Occurrence `json:"occurrences" doc:"The next five occurrences of its window, the one that is open included."`
-	Created     time.Time    `json:"created" doc:"When it was made."`
-	Revision    int64        `json:"revision" doc:"Counts its changes; 1 when it is new." example:"1"`
-}
-
-// ScheduleBrief is a schedule where it is not what was asked for.
-type ScheduleBrief struct {
-	ID      string `json:"id" doc:"Its id." example:"0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13"`
-	Name    string `json:"name" doc:"Its name." example:"weekly"`
-	Enabled bool   `json:"enabled" doc:"Whether it opens runs."`
-	Words   string `json:"words" doc:"When its window opens, in words." example:"every week on Saturday at 02:30 (Europe/Berlin)"`
-	Next    *Span  `json:"next,omitempty" doc:"The occurrence that it waits for."`
-}
-
-// ScheduleList is a page of schedules.
-type ScheduleList struct {
-	Items []Schedule `json:"items" doc:"The schedules, by id."`
-	Next  string     `json:"next,omitempty" doc:"What to give as after for the next page; missing on the last."`
-}
-
-// ScheduleInput is what a caller says of a schedule.
-type ScheduleInput struct {
-	Enabled  *bool   `json:"enabled,omitempty" doc:"Whether it opens runs; true if left out. Disabling aborts a run that it has open."`
-	RRule    string  `json:"rrule,omitempty" maxLength:"4096" doc:"When the window opens: DTSTART with a TZID or in UTC, RRULE, RDATE and EXDATE of RFC 5545, joined by spaces or line ends." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"`
-	Weekly   *Weekly `json:"weekly,omitempty" doc:"When the window opens, in place of rrule: once a week."`
-	Duration string  `json:"duration" doc:"How long it stays open, a duration from 1m to 24h of elapsed time." example:"2h"`
-	Policy   *Policy `json:"policy,omitempty" doc:"How the update is done."`
-}
-
-// Weekly is a window that opens once a week.
-type Weekly struct {
-	DayOfTheWeek string `json:"dayOfTheWeek" enum:"Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday" doc:"The day of its start." example:"Saturday"`
-	Time         string `json:"time" maxLength:"8" doc:"The wall-clock time of its start, HH:MM or HH:MM:SS." example:"13:40"`
-	Zone         string `json:"zone" maxLength:"64" doc:"The time zone." example:"Europe/Berlin"`
-}
-
-// rrule is the recurrence that a schedule asks for, as RFC 5545 writes it.
-func (in ScheduleInput) rrule() (string, error) {
-	switch {
-	case in.Weekly != nil && in.RRule != "":
-		return "", fault.Invalid("weekly", "says when the window opens, and so does rrule; give one of them")
-	case in.Weekly == nil && in.RRule == "":
-		return "", fault.Invalid("rrule", "is missing, and so is weekly; give one of them")
-	case in.Weekly == nil:
-		return in.RRule, nil
-	}
-	for day := range time.Weekday(7) {
-		if day.String() == in.Weekly.DayOfTheWeek {
-			r, err := window.Weekly(day, in.Weekly.Time, in.Weekly.Zone)
-			return r.String(), blameWeekly(err)
-		}
-	}
-	return "", fault.Invalid("weekly.dayOfTheWeek", "must be a day such as Saturday, not %q", in.Weekly.DayOfTheWeek)
-}
-
-// blameWeekly gives the window's fields the names that they have here.
-func blameWeekly(err error) error {
-	if f, ok := errors.AsType[*fault.Error](err); ok {
-		field := map[string]string{"at": "weekly.time", "zone": "weekly.zone", "day": "weekly.dayOfTheWeek"}[f.Field]
-		return fault.Invalid(field, "%s", f.Reason)
-	}
-	return err
-}
 
 type (
 	listSchedulesIn struct {
@@ -118,10 +36,36 @@ type (
 		Status int
 		Body   Schedule
 	}
+	createScheduleIn struct {
+		ServerPath
+		Tongue
+		Keyed
+		Body NamedScheduleInput
+	}
+	replaceScheduleIn struct {
+		SchedulePath
+		Tongue
+		Keyed
+		Body NamedScheduleInput
+	}
+	SwitchScheduleIn struct {
+		SchedulePath
+		Tongue
+		Keyed
+	}
+	enableScheduleIn struct {
+		SwitchScheduleIn
+		AllowOverlap bool `query:"allowOverlap" doc:"Switch it on although another schedule of the server is open at the same time."`
+	}
 	deleteScheduleIn struct {
 		SchedulePath
 		Keyed
 	}
+	previewScheduleIn struct {
+		Tongue
+		Body SchedulePreviewInput
+	}
+	previewScheduleOut struct{ Body SchedulePreview }
 )
 
 func (d *door) schedules() {
@@ -131,18 +75,40 @@ func (d *door) schedules() {
 	}, d.listSchedules)
 	register(d, op{
 		id: "putSchedule", call: "PUT /v1/servers/{server}/schedules/{name}", scope: identity.Write, tag: "schedules",
-		summary:     "Create or replace a schedule",
-		description: "Makes a schedule on a server, or replaces it whole. A run that it has open follows its new window.",
-		made:        "It was created.",
+		summary: "Create or replace a schedule",
+		description: "Makes a schedule on a server, or replaces it whole. A run that it has open follows its new window. " +
+			"It is a conflict if the server is unmanaged, or if it would be open while another schedule of the server is, unless allowOverlap says so.",
+		made: "It was created.",
 	}, d.putSchedule)
 	register(d, op{
+		id: "createSchedule", call: "POST /v1/servers/{server}/schedules", scope: identity.Write, tag: "schedules", creates: true,
+		summary: "Create a schedule", description: "Makes a schedule on a server. It is a conflict if the server has one of that name.",
+	}, d.createSchedule)
+	register(d, op{
 		id: "getSchedule", call: "GET /v1/schedules/{schedule}", scope: identity.Read, tag: "schedules",
-		summary: "Show a schedule", description: "Shows a schedule with its next five occurrences.",
+		summary: "Show a schedule", description: "Shows a schedule with its next five occurrences and its overlaps.",
 	}, d.getSchedule)
+	register(d, op{
+		id: "replaceSchedule", call: "PUT /v1/schedules/{schedule}", scope: identity.Write, tag: "schedules",
+		summary: "Replace a schedule", description: "Replaces a schedule whole, its name included. It keeps its id and number.",
+	}, d.replaceSchedule)
+	register(d, op{
+		id: "enableSchedule", call: "POST /v1/schedules/{schedule}/enable", scope: identity.Write, tag: "schedules",
+		summary: "Switch a schedule on", description: "Lets a schedule open runs. One that is on stays so. It is a conflict if it overlaps another, as when it is made.",
+	}, d.enableSchedule)
+	register(d, op{
+		id: "disableSchedule", call: "POST /v1/schedules/{schedule}/disable", scope: identity.Write, tag: "schedules",
+		summary: "Switch a schedule off", description: "Keeps a schedule from opening runs, and aborts the run that it has open.",
+	}, d.disableSchedule)
 	register(d, op{
 		id: "deleteSchedule", call: "DELETE /v1/schedules/{schedule}", scope: identity.Write, tag: "schedules",
 		summary: "Remove a schedule", description: "Removes a schedule and aborts the run that it has open.",
 	}, d.deleteSchedule)
+	register(d, op{
+		id: "previewSchedule", call: "POST /v1/previews", scope: identity.Read, tag: "planning",
+		summary:     "Preview a schedule",
+		description: "Says what a schedule would be: its window in words, its next occurrences, and when it would overlap others of the server. Nothing is kept.",
+	}, d.previewSchedule)
 }
 
 func (d *door) listSchedules(ctx context.Context, c desk.Caller, in *listSchedulesIn) (*listSchedulesOut, error) {
@@ -161,90 +127,101 @@ func (d *door) listSchedules(ctx context.Context, c desk.Caller, in *listSchedul
 }
 
 func (d *door) getSchedule(ctx context.Context, c desk.Caller, in *scheduleIn) (*scheduleOut, error) {
-	s, err := d.desk.Schedule(ctx, c, in.ID)
-	if err != nil {
-		return nil, err
-	}
-	told, err := d.scheduleWords(ctx, c, []fleet.Schedule{s}, in.lang())
-	if err != nil {
-		return nil, err
-	}
-	return &scheduleOut{told[0]}, nil
+	return d.tellSchedule(ctx, c, in.lang())(d.desk.Schedule(ctx, c, in.ID))
 }
 
 func (d *door) putSchedule(ctx context.Context, c desk.Caller, in *putScheduleIn) (*putScheduleOut, error) {
-	length, err := parseDuration("duration", in.Body.Duration)
+	spec, err := in.Body.spec()
 	if err != nil {
 		return nil, err
 	}
-	policy, err := in.Body.Policy.fleet()
+	spec.Project, spec.Server, spec.Name = in.Project, in.Server, in.Name
+	s, made, err := d.desk.PutSchedule(ctx, c, spec)
+	out, err := d.tellSchedule(ctx, c, in.lang())(s, err)
 	if err != nil {
 		return nil, err
 	}
-	rrule, err := in.Body.rrule()
+	return &putScheduleOut{created(made), out.Body}, nil
+}
+
+func (d *door) createSchedule(ctx context.Context, c desk.Caller, in *createScheduleIn) (*scheduleOut, error) {
+	spec, err := in.Body.named()
 	if err != nil {
 		return nil, err
 	}
-	s, made, err := d.desk.PutSchedule(ctx, c, desk.ScheduleSpec{
-		Project: in.Project, Server: in.Server, Name: in.Name,
-		Enabled: in.Body.Enabled == nil || *in.Body.Enabled,
-		RRule:   rrule, Duration: length, Policy: policy,
-	})
+	spec.Project, spec.Server = in.Project, in.Server
+	return d.tellSchedule(ctx, c, in.lang())(d.desk.CreateSchedule(ctx, c, spec))
+}
+
+func (d *door) replaceSchedule(ctx context.Context, c desk.Caller, in *replaceScheduleIn) (*scheduleOut, error) {
+	spec, err := in.Body.named()
 	if err != nil {
 		return nil, err
 	}
-	told, err := d.scheduleWords(ctx, c, []fleet.Schedule{s}, in.lang())
-	if err != nil {
-		return nil, err
-	}
-	return &putScheduleOut{created(made), told[0]}, nil
+	return d.tellSchedule(ctx, c, in.lang())(d.desk.ReplaceSchedule(ctx, c, in.ID, spec))
+}
+
+func (d *door) enableSchedule(ctx context.Context, c desk.Caller, in *enableScheduleIn) (*scheduleOut, error) {
+	return d.tellSchedule(ctx, c, in.lang())(d.desk.EnableSchedule(ctx, c, in.ID, true, in.AllowOverlap))
+}
+
+func (d *door) disableSchedule(ctx context.Context, c desk.Caller, in *SwitchScheduleIn) (*scheduleOut, error) {
+	return d.tellSchedule(ctx, c, in.lang())(d.desk.EnableSchedule(ctx, c, in.ID, false, false))
 }
 
 func (d *door) deleteSchedule(ctx context.Context, c desk.Caller, in *deleteScheduleIn) (*done, error) {
 	return nil, d.desk.DeleteSchedule(ctx, c, in.ID)
 }
 
-// upcoming is how many occurrences a schedule is shown with.
-const upcoming = 5
+func (d *door) previewSchedule(ctx context.Context, c desk.Caller, in *previewScheduleIn) (*previewScheduleOut, error) {
+	spec, err := in.Body.spec()
+	if err != nil {
+		return nil, err
+	}
+	spec.Project, spec.Server, spec.Name = in.Body.Project, in.Body.Server, in.Body.Name
+	s, f, err := d.desk.Preview(ctx, c, in.Body.Replaces, spec)
+	if err != nil {
+		return nil, err
+	}
+	return &previewScheduleOut{SchedulePreview{
+		Name: s.Name, ScheduleBody: scheduleBodyOf(s, f, in.lang()),
+	}}, nil
+}
 
-// scheduleWords tells schedules with what is around them: names and freezes.
+// tellSchedule answers with a schedule.
+func (d *door) tellSchedule(ctx context.Context, c desk.Caller, lang string) func(fleet.Schedule, error) (*scheduleOut, error) {
+	return func(s fleet.Schedule, err error) (*scheduleOut, error) {
+		if err != nil {
+			return nil, err
+		}
+		told, err := d.scheduleWords(ctx, c, []fleet.Schedule{s}, lang)
+		if err != nil {
+			return nil, err
+		}
+		return &scheduleOut{told[0]}, nil
+	}
+}
+
+// scheduleWords tells schedules with what is around them: names, freezes, and
+// the others of their servers. One that is off, or rests, is told with what it
+// would have ahead if it were on.
 func (d *door) scheduleWords(ctx context.Context, c desk.Caller, all []fleet.Schedule, lang string) ([]Schedule, error) {
 	names, err := d.desk.ServerNames(ctx, c, list(all, func(s fleet.Schedule) string { return s.Target }))
 	if err != nil {
 		return nil, err
 	}
-	freezes, err := d.desk.Freezes(ctx, c, "")
+	futures, err := d.desk.Futures(ctx, c, list(all, func(s fleet.Schedule) fleet.Schedule {
+		s.Enabled, s.Resting = true, false
+		return s
+	})...)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
 	return list(all, func(s fleet.Schedule) Schedule {
-		out := Schedule{
-			ID: s.ID, Project: s.Project, Server: s.Target, ServerName: names[s.Target], Name: s.Name, Enabled: s.Enabled,
-			RRule: s.Window.Recurrence.String(), Duration: duration(s.Window.Duration),
-			Zone: s.Window.Recurrence.Zone().String(), Words: s.Window.Recurrence.Words(lang),
-			Policy: policyOf(s.Policy), Next: spanOf(s.Next), Occurrences: []Occurrence{},
-			Created: s.Created.UTC(), Revision: s.Revision,
+		return Schedule{
+			ID: s.ID, Number: s.Number, Project: s.Project, Server: s.Target, ServerName: names[s.Target], Name: s.Name,
+			Resting: s.Resting, Next: spanOf(s.Next), Created: s.Created.UTC(), Changed: s.Changed.UTC(), Revision: s.Revision,
+			ScheduleBody: scheduleBodyOf(s, futures[s.ID], lang),
 		}
-		var own []window.Freeze
-		for _, f := range freezes {
-			if f.Applies(s.Project) {
-				own = append(own, f)
-			}
-		}
-		for _, span := range s.Window.Between(now, now.AddDate(50, 0, 0), upcoming) {
-			o := Occurrence{Start: span.Start, End: span.End}
-			if f, ok := window.Frozen(own, span); ok {
-				o.Frozen = f.Reason
-			}
-			out.Occurrences = append(out.Occurrences, o)
-		}
-		return out
 	}), nil
-}
-
-func scheduleBriefIn(lang string) func(fleet.Schedule) ScheduleBrief {
-	return func(s fleet.Schedule) ScheduleBrief {
-		return ScheduleBrief{ID: s.ID, Name: s.Name, Enabled: s.Enabled, Words: s.Window.Recurrence.Words(lang), Next: spanOf(s.Next)}
-	}
 }

@@ -7,7 +7,9 @@ import (
 
 	"upkeep/internal/action"
 	"upkeep/internal/desk"
+	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
+	"upkeep/internal/run"
 )
 
 // Server is a server and what concerns it now.
@@ -15,16 +17,26 @@ type Server struct {
 	ID       string            `json:"id" doc:"Given by Upkeep; never changes." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
 	Project  string            `json:"project" doc:"Whose it is." example:"default"`
 	Name     string            `json:"name" doc:"Unique in its project." example:"web-1"`
-	Group    string            `json:"group,omitempty" doc:"Its redundancy group: two members are never disrupted at once." example:"web"`
+	Group    string            `json:"group,omitempty" doc:"Its redundancy group, whose rules say how many members are disrupted at once: one, unless they say otherwise." example:"web"`
 	Labels   map[string]string `json:"labels,omitempty" doc:"Free to use." example:"{\"site\":\"fra1\"}"`
 	Created  time.Time         `json:"created" doc:"When it was made known."`
 	Revision int64             `json:"revision" doc:"Counts its changes; 1 when it is new." example:"1"`
+
+	Management Management  `json:"management" doc:"Who sees to its updates."`
+	Last       *LastUpdate `json:"lastUpdate,omitempty" doc:"How its newest update ended; missing if it had none. Dry runs do not count."`
 
 	Image     *ServerImage    `json:"image,omitempty" doc:"The image that it was made from; missing if that is not known."`
 	Agent     *Agent          `json:"agent,omitempty" doc:"The agent on it; missing if none was enrolled."`
 	Observed  *Observed       `json:"observed,omitempty" doc:"What it looked like when it was last looked at; missing if it never was."`
 	Schedules []ScheduleBrief `json:"schedules" doc:"When something is to be done."`
 	OpenRuns  []RunSummary    `json:"openRuns" doc:"Runs that have not ended."`
+}
+
+// LastUpdate is how a server's newest update ended.
+type LastUpdate struct {
+	Run      string    `json:"run" doc:"The run's id." example:"0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34"`
+	State    State     `json:"state" doc:"How it ended."`
+	Finished time.Time `json:"finished" doc:"When it ended."`
 }
 
 // Agent is the host's end of a server.
@@ -63,7 +75,8 @@ type PendingUpdate struct {
 	Origin   string `json:"origin,omitempty" doc:"The archive." example:"Debian-Security:12/stable-security"`
 	Bytes    int64  `json:"bytes,omitempty" doc:"How many bytes are to be fetched; missing if none or unknown." example:"1423360"`
 
-	Released time.Time `json:"released,omitzero" doc:"When the archive published this version; missing if unknown."`
+	Released   time.Time `json:"released,omitzero" doc:"When the archive published this version; missing if unknown."`
+	KnownSince time.Time `json:"knownSince,omitzero" doc:"Since when it could have been installed: its release, or when it was first seen; missing if unknown."`
 }
 
 // ServerList is a page of servers.
@@ -74,7 +87,7 @@ type ServerList struct {
 
 // ServerInput is what a caller says of a server.
 type ServerInput struct {
-	Group  string            `json:"group,omitempty" maxLength:"63" doc:"Its redundancy group: two members are never disrupted at once." example:"web"`
+	Group  string            `json:"group,omitempty" maxLength:"63" doc:"Its redundancy group, whose rules say how many members are disrupted at once." example:"web"`
 	Labels map[string]string `json:"labels,omitempty" doc:"Free to use: at most 32, each name and value at most 256 bytes." example:"{\"site\":\"fra1\"}"`
 	Image  string            `json:"image,omitempty" maxLength:"150" doc:"The image that it was made from: an id, CHANNEL:VERSION or CHANNEL:VERSION@ARCH; CHANNEL is its active image, for a server that has none of that channel yet. none: it is not known. What was said before stays if left out." example:"debian-12:2026.11"`
 }
@@ -83,6 +96,11 @@ type ServerInput struct {
 type Enrolment struct {
 	Token   string    `json:"token" doc:"What the agent is started with. It can be used once and is not shown again."`
 	Expires time.Time `json:"expires" doc:"Until when it can be used."`
+}
+
+// ManageInput says how a server is to be managed.
+type ManageInput struct {
+	UpdatePolicy string `json:"updatePolicy,omitempty" maxLength:"126" doc:"An update policy, by its id or name, from which a schedule is made as well; the default one, for a server without a schedule, if left out." example:"Default Update Schedule"`
 }
 
 type ServerPath struct {
@@ -120,7 +138,18 @@ type (
 		ServerPath
 		Keyed
 	}
-	enrolOut struct{ Body Enrolment }
+	enrolOut       struct{ Body Enrolment }
+	manageServerIn struct {
+		ServerPath
+		Tongue
+		Keyed
+		Body *ManageInput
+	}
+	unmanageServerIn struct {
+		ServerPath
+		Tongue
+		Keyed
+	}
 )
 
 func (d *door) servers() {
@@ -144,6 +173,17 @@ func (d *door) servers() {
 		summary:     "Remove a server",
 		description: "Removes a server with its schedules; its runs and history stay. It is a conflict while something is under way on it.",
 	}, d.deleteServer)
+	register(d, op{
+		id: "manageServer", call: "POST /v1/servers/{server}/manage", scope: identity.Write, tag: "servers",
+		summary: "Have a server managed",
+		description: "Has a server's updates seen to from here: if it has no schedule it is given the default one, and schedules that rested go on. " +
+			"It is a conflict if it is managed already.",
+	}, d.manageServer)
+	register(d, op{
+		id: "unmanageServer", call: "POST /v1/servers/{server}/unmanage", scope: identity.Write, tag: "servers",
+		summary:     "Leave a server to its owner",
+		description: "Aborts the runs that a server has open, and lets its schedules rest until it is managed again. Runs and new schedules are refused meanwhile. It may be asked again.",
+	}, d.unmanageServer)
 	register(d, op{
 		id: "enrolServer", call: "POST /v1/servers/{server}/enrolments", scope: identity.Write, tag: "servers", creates: true,
 		summary:     "Make an enrolment token",
@@ -175,11 +215,37 @@ func (d *door) serversAsked(ctx context.Context, c desk.Caller, in *listServersI
 }
 
 func (d *door) getServer(ctx context.Context, c desk.Caller, in *serverIn) (*serverOut, error) {
-	s, err := d.desk.Server(ctx, c, in.Project, in.Server)
+	return d.tellServer(in.lang())(d.desk.Server(ctx, c, in.Project, in.Server))
+}
+
+// tellServer answers with a server.
+func (d *door) tellServer(lang string) func(desk.Server, error) (*serverOut, error) {
+	return func(s desk.Server, err error) (*serverOut, error) {
+		if err != nil {
+			return nil, err
+		}
+		return &serverOut{serverOf(s, lang)}, nil
+	}
+}
+
+func (d *door) manageServer(ctx context.Context, c desk.Caller, in *manageServerIn) (*serverOut, error) {
+	policy := ""
+	if in.Body != nil {
+		policy = in.Body.UpdatePolicy
+	}
+	t, err := d.desk.Manage(ctx, c, in.Project, in.Server, policy)
 	if err != nil {
 		return nil, err
 	}
-	return &serverOut{serverOf(s, in.lang())}, nil
+	return d.tellServer(in.lang())(d.desk.Server(ctx, c, "", t.ID))
+}
+
+func (d *door) unmanageServer(ctx context.Context, c desk.Caller, in *unmanageServerIn) (*serverOut, error) {
+	t, err := d.desk.Unmanage(ctx, c, in.Project, in.Server)
+	if err != nil {
+		return nil, err
+	}
+	return d.tellServer(in.lang())(d.desk.Server(ctx, c, "", t.ID))
 }
 
 func (d *door) putServer(ctx context.Context, c desk.Caller, in *putServerIn) (*putServerOut, error) {
@@ -218,7 +284,7 @@ func serverOf(s desk.Server, lang string) Server {
 	t := s.Target
 	out := Server{
 		ID: t.ID, Project: t.Project, Name: t.Name, Group: t.Group, Labels: t.Labels,
-		Created: t.Created.UTC(), Revision: t.Revision,
+		Created: t.Created.UTC(), Revision: t.Revision, Management: managementOf(t.Management), Last: lastOf(t.Last),
 		Schedules: list(s.Schedules, scheduleBriefIn(lang)), OpenRuns: list(s.Open, runSummaryIn(lang)),
 	}
 	if a := s.Agent; a != (desk.Agent{}) {
@@ -226,12 +292,33 @@ func serverOf(s desk.Server, lang string) Server {
 	}
 	out.Image = serverImageOf(s.Image)
 	if t.Observed != nil {
-		out.Observed = observedOf(*t.Observed, t.ObservedAt)
+		out.Observed = observedOf(*t.Observed, t.ObservedAt, t.Seen)
 	}
 	return out
 }
 
-func observedOf(o action.Observation, at time.Time) *Observed {
+func managementOf(m fleet.Management) Management {
+	if m == fleet.ByHand {
+		return "by-hand"
+	}
+	return Management(m)
+}
+
+func lastOf(l fleet.Last) *LastUpdate {
+	if l.Run == "" {
+		return nil
+	}
+	out := &LastUpdate{Run: l.Run, State: State(run.Failed), Finished: l.Finished.UTC()}
+	switch {
+	case l.Succeeded:
+		out.State = State(run.Succeeded)
+	case l.Aborted:
+		out.State = State(run.Aborted)
+	}
+	return out
+}
+
+func observedOf(o action.Observation, at time.Time, seen fleet.Seen) *Observed {
 	out := &Observed{
 		ObservedAt: at.UTC(), Hostname: o.Hostname, System: o.System, Kernel: o.Kernel, Arch: o.Arch,
 		PackageManager: o.Manager, BootID: o.BootID, PendingUpdates: len(o.Pending),
@@ -243,7 +330,10 @@ func observedOf(o action.Observation, at time.Time) *Observed {
 		if p.Security {
 			out.SecurityUpdates++
 		}
-		out.Pending = append(out.Pending, PendingUpdate(p))
+		out.Pending = append(out.Pending, PendingUpdate{
+			Name: p.Name, From: p.From, To: p.To, Security: p.Security, Origin: p.Origin, Bytes: p.Bytes,
+			Released: p.Released.UTC(), KnownSince: seen.Known(p).UTC(),
+		})
 	}
 	return out
 }

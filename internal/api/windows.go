@@ -13,7 +13,8 @@ import (
 
 // WindowInput asks when a window would open.
 type WindowInput struct {
-	RRule    string    `json:"rrule" maxLength:"4096" doc:"When it opens, as RFC 5545 writes it." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"`
+	RRule    string    `json:"rrule,omitempty" maxLength:"4096" doc:"When it opens, as RFC 5545 writes it." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"`
+	Weekly   *Weekly   `json:"weekly,omitempty" doc:"When it opens, in place of rrule: once a week."`
 	Duration string    `json:"duration" doc:"How long it stays open, a duration from 1m to 24h." example:"2h"`
 	From     time.Time `json:"from,omitzero" doc:"The first instant to look at; now if left out." example:"2026-03-01T00:00:00Z"`
 	Limit    int       `json:"limit,omitempty" minimum:"0" maximum:"100" doc:"How many occurrences at most; 5 if left out." example:"5"`
@@ -22,6 +23,7 @@ type WindowInput struct {
 
 // WindowPreview is when a window would open.
 type WindowPreview struct {
+	RRule       string       `json:"rrule" doc:"When it opens, as RFC 5545 writes it."`
 	Words       string       `json:"words" doc:"When it opens, in words." example:"every week on Saturday at 02:30 (Europe/Berlin)"`
 	Zone        string       `json:"zone" doc:"The time zone that it is told in." example:"Europe/Berlin"`
 	Duration    string       `json:"duration" doc:"How long it stays open, a duration." example:"2h"`
@@ -34,8 +36,9 @@ type SimulationInput struct {
 	Project        string  `json:"project,omitempty" maxLength:"63" doc:"The server's project; the token's own if left out."`
 	Schedule       string  `json:"schedule,omitempty" maxLength:"126" doc:"In the windows of this schedule: its id, or its name on the server." example:"weekly"`
 	RRule          string  `json:"rrule,omitempty" maxLength:"4096" doc:"In a window that nobody has yet, as RFC 5545 writes it. With neither this nor a schedule: now."`
-	Duration       string  `json:"duration,omitempty" doc:"How long the window stays open, or a run that starts now may take, a duration from 1m to 24h; needed unless a schedule is named." example:"2h"`
-	Policy         *Policy `json:"policy,omitempty" doc:"How the update is done; not with a schedule, whose own holds."`
+	UpdatePolicy   string  `json:"updatePolicy,omitempty" maxLength:"126" doc:"In the window that this update policy, by its id or name, gives the server, and as it says." example:"Default Update Schedule"`
+	Duration       string  `json:"duration,omitempty" doc:"How long the window stays open, or a run that starts now may take, a duration from 1m to 24h; needed unless a schedule or an update policy is named." example:"2h"`
+	Policy         *Policy `json:"policy,omitempty" doc:"How the update is done; not with a schedule or an update policy, whose own holds."`
 	OverrideFreeze bool    `json:"overrideFreeze,omitempty" doc:"As if freezes were overridden; with a run that starts now only."`
 }
 
@@ -54,7 +57,10 @@ type SimulatedStep struct {
 	Step     string    `json:"step" doc:"The step." example:"g2-2-install"`
 	Action   string    `json:"action" doc:"What would be done." example:"install"`
 	Packages []Package `json:"packages,omitempty" doc:"With what."`
+	Command  string    `json:"command,omitempty" doc:"The name of the command, of a backup, command or check." example:"drain"`
+	DryRun   bool      `json:"dryRun,omitempty" doc:"Whether the server would only say what it would do."`
 	Disrupts bool      `json:"disrupts" doc:"Whether it could interrupt what the server serves."`
+	Closing  bool      `json:"closing,omitempty" doc:"Whether it would bring back what an earlier step took away, or look whether all is well."`
 	Start    time.Time `json:"start" doc:"When it would begin."`
 	End      time.Time `json:"end" doc:"When it would end."`
 }
@@ -92,6 +98,9 @@ func (d *door) windows() {
 	}, d.simulate)
 }
 
+// upcoming is how many occurrences a window is previewed with.
+const upcoming = 5
+
 func (d *door) previewWindows(ctx context.Context, c desk.Caller, in *windowsIn) (*windowsOut, error) {
 	b := in.Body
 	length, err := parseDuration("duration", b.Duration)
@@ -104,15 +113,17 @@ func (d *door) previewWindows(ctx context.Context, c desk.Caller, in *windowsIn)
 	if b.Limit == 0 {
 		b.Limit = upcoming
 	}
-	w, all, err := d.desk.Windows(ctx, c, b.Project, b.RRule, length, b.From, b.Limit)
+	rrule, err := rruleOf(b.RRule, b.Weekly)
+	if err != nil {
+		return nil, err
+	}
+	w, all, err := d.desk.Windows(ctx, c, b.Project, rrule, length, b.From, b.Limit)
 	if err != nil {
 		return nil, err
 	}
 	return &windowsOut{WindowPreview{
-		Words: w.Recurrence.Words(in.lang()), Zone: w.Recurrence.Zone().String(), Duration: duration(w.Duration),
-		Occurrences: list(all, func(o desk.Occurrence) Occurrence {
-			return Occurrence{Start: o.Span.Start, End: o.Span.End, Frozen: o.Frozen}
-		}),
+		RRule: w.Recurrence.String(), Words: w.Recurrence.Words(in.lang()), Zone: w.Recurrence.Zone().String(), Duration: duration(w.Duration),
+		Occurrences: list(all, occurrenceOf),
 	}}, nil
 }
 
@@ -129,7 +140,8 @@ func (d *door) simulate(ctx context.Context, c desk.Caller, in *simulateIn) (*si
 	return &simulateOut{Simulation{
 		Steps: list(f.Steps, func(s run.ForecastStep) SimulatedStep {
 			return SimulatedStep{
-				Step: s.Step, Action: string(s.Action), Packages: packagesOf(s.Packages), Disrupts: s.Disrupts,
+				Step: s.Step, Action: string(s.Action), Packages: packagesOf(s.Packages),
+				Command: s.Command, DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing,
 				Start: s.Span.Start.In(zone), End: s.Span.End.In(zone),
 			}
 		}),
@@ -142,17 +154,24 @@ func (d *door) simulate(ctx context.Context, c desk.Caller, in *simulateIn) (*si
 
 // simulateSpec refuses what would be passed over in silence.
 func simulateSpec(b SimulationInput) (s desk.SimulateSpec, err error) {
-	s = desk.SimulateSpec{RRule: b.RRule, RunSpec: desk.RunSpec{
+	s = desk.SimulateSpec{RRule: b.RRule, Template: b.UpdatePolicy, RunSpec: desk.RunSpec{
 		Project: b.Project, Server: b.Server, Schedule: b.Schedule, OverrideFreeze: b.OverrideFreeze,
 	}}
+	named := "a schedule"
+	if b.Schedule == "" && b.UpdatePolicy != "" {
+		named = "an update policy"
+	}
+	whole := b.Schedule != "" || b.UpdatePolicy != ""
 	switch {
-	case b.Schedule != "" && b.RRule != "":
-		return s, fault.Invalid("rrule", "goes without a schedule")
-	case b.Schedule != "" && b.Duration != "":
-		return s, fault.Invalid("duration", "goes without a schedule, which has its own")
-	case b.Schedule != "" && b.Policy != nil:
-		return s, fault.Invalid("policy", "goes without a schedule, which has its own")
-	case b.OverrideFreeze && (b.Schedule != "" || b.RRule != ""):
+	case b.Schedule != "" && b.UpdatePolicy != "":
+		return s, fault.Invalid("updatePolicy", "goes without a schedule")
+	case whole && b.RRule != "":
+		return s, fault.Invalid("rrule", "goes without %s", named)
+	case whole && b.Duration != "":
+		return s, fault.Invalid("duration", "goes without %s, which has its own", named)
+	case whole && b.Policy != nil:
+		return s, fault.Invalid("policy", "goes without %s, which has its own", named)
+	case b.OverrideFreeze && (whole || b.RRule != ""):
 		return s, fault.Invalid("overrideFreeze", "goes with a run that starts now, not with a window")
 	}
 	if s.Duration, err = parseDuration("duration", b.Duration); err != nil {

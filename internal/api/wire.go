@@ -2,14 +2,14 @@ package api
 
 import (
 	"reflect"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/text/language"
 
-	"upkeep/internal/action"
 	"upkeep/internal/fault"
-	"upkeep/internal/fleet"
 	"upkeep/internal/window"
 )
 
@@ -86,71 +86,31 @@ type Occurrence struct {
 	Frozen string    `json:"frozen,omitempty" doc:"Why nothing disruptive starts in it or in a part of it: the reason of a freeze." example:"Quarterly closing"`
 }
 
-// Policy is how an update is to be done. What is left out is as usual.
-type Policy struct {
-	Scope      string            `json:"scope,omitempty" enum:"all,security" doc:"Which updates are wanted; all if left out." example:"all"`
-	Hold       []string          `json:"hold,omitempty" maxItems:"200" doc:"Packages that are never touched." example:"[\"postgresql-15\"]"`
-	Reboot     string            `json:"reboot,omitempty" enum:"if-required,never" doc:"Whether a reboot that is required is made; if-required if left out." example:"if-required"`
-	Batch      int               `json:"batch,omitempty" minimum:"0" maximum:"500" doc:"Packages in one installation step; 25 if left out." example:"25"`
-	Prepare    string            `json:"prepare,omitempty" doc:"How long before the window lists and packages may be fetched, a duration up to 24h; only inside it if left out." example:"2h"`
-	NoticeLead string            `json:"noticeLead,omitempty" doc:"How long before it disrupts a run must have been announced, a duration up to 2160h; no notice is wanted if left out." example:"72h"`
-	Expect     map[string]string `json:"expect,omitempty" doc:"How long an action takes here, per package where it has packages, until this server's own history says better: a duration by action." example:"{\"reboot\":\"3m\"}"`
-}
-
-// fleet is the policy as the house knows it. at is where the caller wrote it.
-func (p *Policy) fleet() (fleet.Policy, error) {
-	if p == nil {
-		return fleet.Policy{}, nil
-	}
-	out := fleet.Policy{Scope: fleet.Scope(p.Scope), Hold: p.Hold, Reboot: fleet.RebootRule(p.Reboot), Batch: p.Batch}
-	var err error
-	if out.Prepare, err = parseDuration("policy.prepare", p.Prepare); err != nil {
-		return out, err
-	}
-	if out.NoticeLead, err = parseDuration("policy.noticeLead", p.NoticeLead); err != nil {
-		return out, err
-	}
-	for kind, text := range p.Expect {
-		d, err := parseDuration("policy.expect."+kind, text)
-		if err != nil {
-			return out, err
-		}
-		if out.Expect == nil {
-			out.Expect = map[action.Kind]time.Duration{}
-		}
-		out.Expect[action.Kind(kind)] = d
-	}
-	return out, nil
-}
-
-func policyOf(p fleet.Policy) Policy {
-	out := Policy{
-		Scope: string(p.Scope), Hold: p.Hold, Reboot: string(p.Reboot), Batch: p.Batch,
-		Prepare: optional(p.Prepare), NoticeLead: optional(p.NoticeLead),
-	}
-	for kind, d := range p.Expect {
-		if out.Expect == nil {
-			out.Expect = map[string]string{}
-		}
-		out.Expect[string(kind)] = duration(d)
-	}
-	return out
-}
-
-// parseDuration reads a duration; an empty text is none.
+// parseDuration reads a duration; an empty text is none. It may begin with
+// days, which have 24 hours.
 func parseDuration(field, s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
+	days, rest := time.Duration(0), s
+	if m := leadingDays.FindStringSubmatch(s); m != nil {
+		n, _ := strconv.Atoi(m[1]) // of digits alone, and few
+		days, rest = time.Duration(n)*24*time.Hour, m[2]
+	}
+	if rest == "" {
+		return days, nil
+	}
+	d, err := time.ParseDuration(rest)
+	if err != nil || rest != s && d < 0 {
 		if len(s) > 40 {
 			s = s[:40] + "…"
 		}
-		return 0, fault.Invalid(field, "must be a duration such as 90m or 2h30m, not %q", strings.ToValidUTF8(s, "?"))
+		return 0, fault.Invalid(field, "must be a duration such as 14d, 90m or 2h30m, not %q", strings.ToValidUTF8(s, "?"))
 	}
-	return d, nil
+	return days + d, nil
 }
+
+var leadingDays = regexp.MustCompile(`^([0-9]{1,4})d(.*)$`)
 
 // duration writes a duration without its zeros: 1h, not 1h0m0s.
 func duration(d time.Duration) string {
