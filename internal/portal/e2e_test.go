@@ -23,6 +23,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"upkeep/internal/desk"
+	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
 	"upkeep/internal/run"
 )
@@ -120,6 +121,8 @@ type street struct {
 	web                          *httptest.Server
 	working, waiting, failed, id string
 	update, abort                string
+	weekend                      fleet.Schedule // one of the server's
+	owners                       string         // a server that is left to its owner
 }
 
 func newStreet(t *testing.T) street {
@@ -134,10 +137,17 @@ func newStreet(t *testing.T) street {
 		}
 	}
 	s.on(s.server("shop", "build-worker-with-a-long-name-42.internal", nil, 0), s.imagesOfYears())
+	s.owners = s.server("shop", "lab-1", look(3, false), time.Minute).ID
+	if _, err := s.desk.Unmanage(context.Background(), boss, "shop", "lab-1"); err != nil {
+		t.Fatal(err)
+	}
 
-	server := s.server("shop", "web-1", look(14, true), 2*time.Minute)
+	obs := look(14, true)
+	obs.Commands = []string{"snapshot", "drain", "healthy"}
+	server := s.server("shop", "web-1", obs, 2*time.Minute)
 	schedule := s.schedule(server, "Default Update Schedule", -9*time.Minute, 2*time.Hour)
 	s.schedule(server, "Monthly reboot", 50*time.Hour, time.Hour)
+	s.weekend = schedule
 	if _, err := s.desk.CreateFreeze(context.Background(), boss, desk.FreezeSpec{Start: time.Now().Add(6 * 24 * time.Hour), End: time.Now().Add(9 * 24 * time.Hour), Reason: "Black Friday: nothing may change"}); err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +187,9 @@ func (s street) signIn(ctx context.Context, t *testing.T, role identity.Role) {
 func (s street) pages() map[string]string {
 	return map[string]string{
 		"servers": "/servers", "server": serverPath(s.id), "run-working": runPath(s.working), "run-waiting": runPath(s.waiting),
+		"history": historyPath(s.id), "schedules": schedulesPath(s.id), "schedule-new": schedulesPath(s.id) + "/new",
+		"schedule-edit": schedulePath(s.weekend), "schedule-delete": schedulePath(s.weekend) + "/delete",
+		"manage": serverPath(s.id) + "/manage", "unmanage": serverPath(s.id) + "/unmanage", "unmanaged": schedulesPath(s.owners),
 		"images": "/images", "old-image": "/servers?show=old-image", "run-failed": runPath(s.failed), "update": s.update, "abort": s.abort, "nowhere": "/nowhere", "nothing-found": "/servers?q=zzz",
 	}
 }

@@ -103,7 +103,7 @@ func TestAnonymousOnlyWhereConfigured(t *testing.T) {
 	b := h.browser()
 	b.get("/servers").must(t, http.StatusOK, "web-1", "Looking without signing in")
 	b.get(serverPath(server.ID)).must(t, http.StatusOK).mustNot(t, "Update now")
-	b.post(serverPath(server.ID)+"/update", url.Values{"duration": {"60"}}).must(t, http.StatusForbidden, "Not allowed")
+	b.post(serverPath(server.ID)+"/update", url.Values{"hours": {"1"}}).must(t, http.StatusForbidden, "Not allowed")
 }
 
 func TestSignInLeadsNowhereElse(t *testing.T) {
@@ -132,7 +132,7 @@ func TestAViewerOnlyLooks(t *testing.T) {
 	b.get(serverPath(server.ID)+"/update").must(t, http.StatusForbidden)
 	b.get(runPath(id)+"/abort").must(t, http.StatusForbidden)
 	for _, path := range []string{runPath(id) + "/pause", runPath(id) + "/resume", runPath(id) + "/abort", serverPath(server.ID) + "/update"} {
-		b.post(path, url.Values{"duration": {"60"}}).must(t, http.StatusForbidden)
+		b.post(path, url.Values{"hours": {"1"}}).must(t, http.StatusForbidden)
 	}
 	// What it must not know of does not exist.
 	b.get(serverPath(other.ID)).must(t, http.StatusNotFound)
@@ -144,9 +144,9 @@ func TestFormsWorkWithoutScripts(t *testing.T) {
 	h := newHouse(t, nil)
 	server := h.server("shop", "web-1", look(3, false), time.Minute)
 	b := h.as(identity.Member)
-	page := b.get(serverPath(server.ID)+"/update").must(t, http.StatusOK, "What would be done", "install 3 packages", `value="120"`)
+	page := b.get(serverPath(server.ID)+"/update").must(t, http.StatusOK, "What would be done", "install 3 packages", "3 packages would be installed", "1 security", "1.4 MB to download", "takes about", "1.0-1+deb12u2", `value="2"`)
 	key := regexp.MustCompile(`name="key" value="([^"]+)"`).FindStringSubmatch(page.body)[1]
-	form := url.Values{"duration": {"60"}, "scope": {"all"}, "reboot": {"yes"}, "reason": {"CVE <b>now</b>"}, "key": {key}}
+	form := url.Values{"hours": {"1"}, "scope": {"all"}, "reboot": {"if-required"}, "reason": {"CVE <b>now</b>"}, "key": {key}}
 	got := b.post(serverPath(server.ID)+"/update", form)
 	if got.code != http.StatusSeeOther || !strings.HasPrefix(got.header.Get("Location"), "/runs/") {
 		t.Fatalf("%d: %s", got.code, got.body)
@@ -175,15 +175,15 @@ func TestFormErrorsNameTheFieldAndLoseNothing(t *testing.T) {
 	b := h.as(identity.Operator)
 	path := serverPath(server.ID) + "/update"
 	form := func(change ...string) url.Values {
-		f := url.Values{"duration": {"60"}, "scope": {"security"}, "reason": {"because"}, "key": {"k"}}
+		f := url.Values{"hours": {"1"}, "scope": {"security"}, "reboot": {"never"}, "reason": {"because"}, "key": {"k"}}
 		for i := 0; i < len(change); i += 2 {
 			f.Set(change[i], change[i+1])
 		}
 		return f
 	}
-	b.post(path, form("duration", "an hour")).must(t, http.StatusUnprocessableEntity,
-		"Duration:", "must be a whole number of minutes", `value="an hour"`, ">because</textarea>", `value="security" selected`, `aria-errormessage="form-error"`)
-	b.post(path, form("duration", "9999")).must(t, http.StatusUnprocessableEntity, "Duration:", "must be between", `value="9999"`)
+	b.post(path, form("hours", "an hour")).must(t, http.StatusUnprocessableEntity,
+		"Window length:", "must be a number of hours", `value="an hour"`, ">because</textarea>", `value="security" selected`, `value="never" selected`, `aria-errormessage="hours-mistake"`)
+	b.post(path, form("hours", "99")).must(t, http.StatusUnprocessableEntity, "Window length:", "must be between", `value="99"`)
 	b.post(path, form("scope", "none")).must(t, http.StatusUnprocessableEntity, "Scope:")
 	b.post(path, form("override", "yes", "reason", "")).must(t, http.StatusUnprocessableEntity, "Reason:", "is needed to override a freeze")
 	b.post(path, form()).must(t, http.StatusSeeOther)

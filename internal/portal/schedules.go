@@ -256,16 +256,13 @@ func (p *Portal) previewSchedule(v *visit, view schedulesView) (preview previewV
 	preview.Words, preview.Zone = would.Window.Recurrence.Words(v.lang), would.Window.Recurrence.Zone()
 	preview.Length, preview.Future = would.Window.Duration, future
 	preview.Unknown = unknownCommands(would.Policy, view.Offered)
-	preview.Calendar = drawCalendar(withSchedule(view.Server.Schedules, would), freezes, preview.Zone, v.now)
+	preview.Calendar = drawCalendar(withSchedule(view.Server.Schedules, would, v.T("calendar.this")), freezes, preview.Zone, v.now)
 	return preview, nil
 }
 
 // withSchedule are a server's schedules as they would be: all on, the new one first.
-func withSchedule(all []fleet.Schedule, would fleet.Schedule) []fleet.Schedule {
-	would.Enabled = true
-	if would.Name == "?" {
-		would.Name = "…"
-	}
+func withSchedule(all []fleet.Schedule, would fleet.Schedule, name string) []fleet.Schedule {
+	would.Enabled, would.Name = true, name
 	others := slices.DeleteFunc(slices.Clone(all), func(s fleet.Schedule) bool { return s.ID == would.ID })
 	return append([]fleet.Schedule{would}, others...)
 }

@@ -280,6 +280,7 @@ func TestServersAreManagedOrLeftToTheirOwners(t *testing.T) {
 	}
 	b.get(schedulesPath(server.ID)).must(t, http.StatusOK, "managed", "Default Update Schedule", "enabled")
 	b.post(path+"/manage", nil).must(t, http.StatusConflict, "is managed already")
+	b.get(path).must(t, http.StatusOK, path+"/unmanage").mustNot(t, `/manage"`)
 	b.get(path+"/unmanage").must(t, http.StatusOK, "Leave web-1 to its owner?")
 	b.post(path+"/unmanage", nil).must(t, http.StatusSeeOther)
 	b.get(schedulesPath(server.ID)).must(t, http.StatusOK, "unmanaged", "its owner installs its updates", "rests while the server is unmanaged", "Manage this server").

@@ -18,7 +18,7 @@ import (
 
 // fieldNames are the fields of forms that a mistake can be about.
 var fieldNames = []string{
-	"duration", "reason", "policy.scope",
+	"reason",
 	"name", "repeat", "every", "day", "nth", "monthday", "time", "first", "zone", "rrule", "hours",
 	"scope", "reboot", "hold", "within", "backup", "before", "after", "health", "missed", "allow", "enabled",
 }
@@ -51,6 +51,7 @@ func families() map[string][]string {
 	}
 	for _, m := range missedRules {
 		f["missed."] = append(f["missed."], string(m))
+		f["missed-choice."] = append(f["missed-choice."], string(m))
 	}
 	for _, s := range shows[1:] {
 		f["total."] = append(f["total."], s.name)
