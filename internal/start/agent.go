@@ -14,7 +14,9 @@ import (
 
 	"upkeep/internal/agent"
 	"upkeep/internal/agent/apt"
+	"upkeep/internal/agent/dnf"
 	"upkeep/internal/agent/host"
+	"upkeep/internal/agent/zypper"
 	"upkeep/internal/fault"
 )
 
@@ -65,7 +67,7 @@ What its owner does not allow in ` + agent.DefaultAllowFile + `, it refuses.`,
 
 // managers are the package managers that an agent knows, in the order in which
 // it looks for them.
-var managers = []host.Make{apt.New}
+var managers = []host.Make{apt.New, dnf.New, zypper.New}
 
 // retryEnrol is the pause between attempts while the control plane is down.
 const retryEnrol = 2 * time.Second
