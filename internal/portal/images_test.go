@@ -40,7 +40,8 @@ func TestImagesPage(t *testing.T) {
 	b.get("/images").must(t, http.StatusOK, "No image is known yet", "upkeep image release", `<a href="/images" aria-current="true"`)
 
 	october := h.image("", "debian-12", "2026.10", true, fleet.ImageDetails{Name: "Debian <12>", Notes: "kernel 6.1.0-28"})
-	h.on(h.server("shop", "web-1", look(1, false), time.Minute), "debian-12")
+	old := h.server("shop", "web-1", look(1, false), time.Minute)
+	h.on(old, "debian-12")
 	h.on(h.server("bank", "vault-1", nil, 0), "debian-12")
 	november := h.image("", "debian-12", "2026.11", true, fleet.ImageDetails{})
 	h.on(h.server("shop", "web-2", nil, 0), "debian-12")
@@ -69,6 +70,7 @@ func TestImagesPage(t *testing.T) {
 	b.get("/servers?image="+november.ID).must(t, http.StatusOK, "web-2").mustNot(t, "web-1", "outdated")
 	b.get("/servers?show=old-image").must(t, http.StatusOK, "web-1", "on an old image").mustNot(t, "web-2", "web-3")
 	b.get("/servers?image=nothing").must(t, http.StatusOK, "No server")
+	b.get(serverPath(old.ID)).must(t, http.StatusOK, "debian-12:2026.10@amd64", "deprecated", "use 2026.11 instead").mustNot(t, "⟦")
 	h.browser().get("/images").must(t, http.StatusSeeOther)
 }
 

@@ -78,6 +78,9 @@ func demo(ctx context.Context, out io.Writer, version, listen string) (err error
 // is open, and tells what happens.
 func demoAgent(ctx context.Context, out io.Writer, s *server.Server, dir, version string, log *slog.Logger) error {
 	d := s.Desk()
+	if err := demoImages(ctx, d); err != nil {
+		return err
+	}
 	t, _, err := d.PutServer(ctx, demoUser, desk.ServerSpec{Name: hostName(), Labels: map[string]string{"demo": "this machine"}})
 	if err != nil {
 		return err
