@@ -39,6 +39,7 @@ type house struct {
 	db     store.DB
 	desk   *desk.Desk
 	url    string
+	door   http.Handler
 	log    *bytes.Buffer     // what the door logs
 	tokens map[string]string // by name: olga may all, mara is a member and vera a viewer of red
 }
@@ -58,12 +59,13 @@ func newHouse(t testing.TB) *house {
 	t.Cleanup(func() { h.must(db.Close()) })
 	var ids atomic.Int64
 	h.desk = desk.New(db, func() string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", ids.Add(1)) }, func() {})
-	s := httptest.NewServer(stackit.New(stackit.Config{
+	h.door = stackit.New(stackit.Config{
 		Desk: h.desk, Log: slog.New(slog.NewTextHandler(h.log, nil)),
 		Authenticate: func(ctx context.Context, secret string) (identity.Principal, error) {
 			return identity.Authenticate(ctx, db, secret)
 		},
-	}))
+	})
+	s := httptest.NewServer(h.door)
 	t.Cleanup(s.Close)
 	h.url = s.URL
 	h.token("olga", identity.Operator, "")
@@ -298,8 +300,10 @@ func (h *house) v2(who, prefix, server string) sdk {
 		update: func(hours int32, backup *bool) (Update, error) {
 			return as[Update](api.CreateUpdate(ctx, red, server, region).CreateUpdatePayload(v2api.CreateUpdatePayload{MaintenanceWindow: hours, BackupBeforeUpdate: backup}).Execute())
 		},
-		updates:   func() ([]Update, error) { return listed[Update](api.ListUpdates(ctx, red, server, region).Execute()) },
-		getUpdate: func(id string) (Update, error) { return as[Update](api.GetUpdate(ctx, red, server, id, region).Execute()) },
+		updates: func() ([]Update, error) { return listed[Update](api.ListUpdates(ctx, red, server, region).Execute()) },
+		getUpdate: func(id string) (Update, error) {
+			return as[Update](api.GetUpdate(ctx, red, server, id, region).Execute())
+		},
 		schedule: func(name, rrule string, enabled bool, hours int32) (Schedule, error) {
 			return as[Schedule](api.CreateUpdateSchedule(ctx, red, server, region).CreateUpdateSchedulePayload(v2api.CreateUpdateSchedulePayload{Name: name, Rrule: rrule, Enabled: enabled, MaintenanceWindow: hours}).Execute())
 		},
