@@ -205,7 +205,9 @@ func (m *Manager) Finish(ctx context.Context, o action.Order, memo json.RawMessa
 	if err != nil {
 		return host.Report{}, err
 	}
-	m.advisories = nil // the lists are new ones, or what was fetched need not be any more
+	if o.Kind == action.Refresh {
+		m.advisories = nil // there may be new ones
+	}
 	var r host.Report
 	if rpm.Changes(o.Kind) {
 		after, _, err := m.db.Read(ctx)
@@ -213,7 +215,11 @@ func (m *Manager) Finish(ctx context.Context, o action.Order, memo json.RawMessa
 			return host.Report{}, fmt.Errorf("rpm does not tell what was changed: %w", err)
 		}
 		r.Changes = rpm.Difference(then.Before, after)
-		half, err := m.halfDone(ctx, after)
+		halfDone := m.halfDone
+		if exit.Known && exit.Code == 0 {
+			halfDone = m.doubled // its own transaction was the last, and is complete
+		}
+		half, err := halfDone(ctx, after)
 		if err != nil {
 			return host.Report{}, fmt.Errorf("dnf does not tell what is half done: %w", err)
 		}

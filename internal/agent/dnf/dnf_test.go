@@ -209,6 +209,29 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// What is known of advisories stays true until the lists are fetched anew.
+func TestAdvisoriesAreKept(t *testing.T) {
+	s := newTools(t)
+	s.look()
+	s.do(ask(action.Install, "plain=1.0-1"))
+	s.calls()
+	if s.look(); strings.Contains(s.calls(), "updateinfo") {
+		t.Error("they are asked for again after an installation")
+	}
+	s.do(ask(action.Refresh))
+	if s.look(); !strings.Contains(s.calls(), "updateinfo") {
+		t.Error("they are not asked for after a refresh")
+	}
+}
+
+func TestMemoOfDownload(t *testing.T) {
+	s := newTools(t)
+	memo, err := s.hands.Prepare(t.Context(), ask(action.Download, "plain=2.0-1"))
+	if err != nil || string(memo) != `{"todo":[{"Name":"plain","Version":"2.0-1"}]}` {
+		t.Errorf("%s, %v", memo, err)
+	}
+}
+
 func TestLookAtTrouble(t *testing.T) {
 	s := newTools(t)
 	s.play("query", "query-cut")

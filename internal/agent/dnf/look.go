@@ -156,21 +156,9 @@ func (m *Manager) describe(ctx context.Context, all []action.Pending) error {
 
 // halfDone lists the packages that a cut off dnf has left in between.
 func (m *Manager) halfDone(ctx context.Context, state rpm.State) ([]string, error) {
-	names, err := m.db.Doubled(ctx, state)
+	names, err := m.doubled(ctx, state)
 	if err != nil {
 		return nil, err
-	}
-	if len(names) > 0 {
-		// The host may allow several versions of more packages: dnf knows.
-		text, err := m.run(ctx, slices.Concat(look, []string{"-q", "check", "--duplicates"})...)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if doubled := parseDuplicates(text, m.db.Native); err != nil && len(doubled) > 0 {
-			names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(doubled, n) })
-		} else if err == nil {
-			names = nil
-		}
 	}
 	text, err := m.run(ctx, slices.Concat(look, []string{"-q", "history", "info", "last"})...)
 	if err != nil {
@@ -186,6 +174,28 @@ func (m *Manager) halfDone(ctx context.Context, state rpm.State) ([]string, erro
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil
+}
+
+// doubled lists the packages of which several versions are installed that dnf
+// does not mean to keep.
+func (m *Manager) doubled(ctx context.Context, state rpm.State) ([]string, error) {
+	names, err := m.db.Doubled(ctx, state)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	// The host may allow several versions of more packages: dnf knows.
+	text, err := m.run(ctx, slices.Concat(look, []string{"-q", "check", "--duplicates"})...)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	doubled := parseDuplicates(text, m.db.Native)
+	switch {
+	case err == nil:
+		return nil, nil
+	case len(doubled) > 0:
+		names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(doubled, n) })
+	}
+	return names, nil
 }
 
 // mendable is what is half done with the version that is to stay: the newest.

@@ -176,7 +176,9 @@ func (m *Manager) Finish(ctx context.Context, o action.Order, memo json.RawMessa
 	if err != nil {
 		return host.Report{}, err
 	}
-	m.patches = nil // the lists are new ones, or patches are no longer needed
+	if o.Kind == action.Refresh {
+		m.patches = nil // there may be new ones
+	}
 	var r host.Report
 	if rpm.Changes(o.Kind) {
 		after, _, err := m.db.Read(ctx)
