@@ -21,6 +21,7 @@ import (
 
 	"upkeep/internal/desk"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 )
 
 //go:generate go run ./gen ../..
@@ -46,7 +47,7 @@ type door struct {
 	auth    Authenticate
 	log     *slog.Logger
 	version string
-	limit   *limiter
+	limit   *limit.Limiter
 	huma    huma.API
 }
 
@@ -62,12 +63,15 @@ func WithVersion(v string) Option { return func(d *door) { d.version = v } }
 // WithRate allows each token, and each address without one, so many requests a
 // second, and burst of them at once; otherwise 100 and 200.
 func WithRate(perSecond float64, burst int) Option {
-	return func(d *door) { d.limit = newLimiter(perSecond, burst) }
+	return func(d *door) { d.limit = limit.New(perSecond, burst) }
 }
+
+// WithLimiter counts requests in a limiter that other doors have too.
+func WithLimiter(l *limit.Limiter) Option { return func(d *door) { d.limit = l } }
 
 // New makes the door: it serves /v1/…, /openapi.yaml and /openapi.json.
 func New(at *desk.Desk, auth Authenticate, options ...Option) http.Handler {
-	d := &door{desk: at, auth: auth, log: slog.Default(), version: buildVersion(), limit: newLimiter(100, 200)}
+	d := &door{desk: at, auth: auth, log: slog.Default(), version: buildVersion(), limit: limit.New(100, 200)}
 	for _, o := range options {
 		o(d)
 	}
@@ -104,7 +108,7 @@ func DocumentForClient() ([]byte, error) {
 
 // document describes the API without a desk behind it.
 func document() *huma.OpenAPI {
-	d := &door{limit: newLimiter(1, 1)}
+	d := &door{limit: limit.New(1, 1)}
 	d.open(http.NewServeMux())
 	return d.huma.OpenAPI()
 }

@@ -6,12 +6,13 @@ import (
 	"net/http"
 
 	"upkeep/internal/desk"
+	"upkeep/internal/limit"
 )
 
 // RegisterWithoutScope registers an operation that forgot to say who may call it.
 func RegisterWithoutScope() (err any) {
 	defer func() { err = recover() }()
-	d := &door{limit: newLimiter(1, 1)}
+	d := &door{limit: limit.New(1, 1)}
 	d.open(http.NewServeMux())
 	register(d, op{id: "forgot", call: "GET /v1/forgot", summary: "s", description: "d."},
 		func(context.Context, desk.Caller, *nothing) (*whoamiOut, error) { return nil, fmt.Errorf("called") })

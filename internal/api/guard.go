@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -14,6 +13,7 @@ import (
 
 	"upkeep/internal/desk"
 	"upkeep/internal/fault"
+	"upkeep/internal/limit"
 )
 
 // guard is what every request passes, whether or not there is such an operation.
@@ -98,31 +98,31 @@ type callerKey struct{}
 // address that presents wrong tokens uses its own bucket up, and is then no
 // longer looked at; a good token has its own, wherever it comes from.
 func (d *door) admit(ctx huma.Context, next func(huma.Context)) {
-	now, address := time.Now(), addressKey(ctx.RemoteAddr())
+	now, address := time.Now(), limit.Address(ctx.RemoteAddr())
 	within, cancel := context.WithTimeout(ctx.Context(), answerTimeout+patience(ctx.Operation()))
 	defer cancel()
 	ctx = huma.WithContext(ctx, within)
 	if public(ctx.Operation()) {
-		if !d.limit.take(address, now) {
-			d.refuse(ctx, limited(d.limit.retryAfter(address, now)))
+		if !d.limit.Take(address, now) {
+			d.refuse(ctx, limited(d.limit.RetryAfter(address, now)))
 			return
 		}
 		next(ctx)
 		return
 	}
-	if !d.limit.has(address, now) {
-		d.refuse(ctx, limited(d.limit.retryAfter(address, now)))
+	if !d.limit.Has(address, now) {
+		d.refuse(ctx, limited(d.limit.RetryAfter(address, now)))
 		return
 	}
 	scheme, secret, _ := strings.Cut(ctx.Header("Authorization"), " ")
 	if secret = strings.TrimSpace(secret); !strings.EqualFold(scheme, "Bearer") || secret == "" {
-		d.limit.take(address, now)
+		d.limit.Take(address, now)
 		d.refuse(ctx, unauthenticated("a token is needed: Authorization: Bearer TOKEN", ""))
 		return
 	}
 	who, err := d.auth(ctx.Context(), secret)
 	if fault.Is(err, fault.KindDenied) {
-		d.limit.take(address, now)
+		d.limit.Take(address, now)
 		d.refuse(ctx, unauthenticated(told(fault.KindDenied, err).Detail, "invalid_token"))
 		return
 	}
@@ -130,9 +130,9 @@ func (d *door) admit(ctx huma.Context, next func(huma.Context)) {
 		d.refuse(ctx, d.problemOf(ctx.Context(), err))
 		return
 	}
-	token := fmt.Sprintf("token/%x", sha256.Sum256([]byte(secret)))
-	if !d.limit.take(token, now) {
-		d.refuse(ctx, limited(d.limit.retryAfter(token, now)))
+	token := limit.Token(secret)
+	if !d.limit.Take(token, now) {
+		d.refuse(ctx, limited(d.limit.RetryAfter(token, now)))
 		return
 	}
 	next(huma.WithValue(ctx, callerKey{}, desk.Caller{Principal: who}))

@@ -17,6 +17,7 @@ var stations = slices.Concat(core, doors, hands, []string{
 	"internal/hub",
 	"internal/identity",
 	"internal/lab",
+	"internal/limit",
 	"internal/server",
 	"internal/sim",
 	"internal/start",

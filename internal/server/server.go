@@ -25,6 +25,7 @@ import (
 	"upkeep/internal/fault"
 	"upkeep/internal/hub"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 	"upkeep/internal/portal"
 	"upkeep/internal/store"
 	"upkeep/internal/store/postgres"
@@ -55,6 +56,12 @@ const (
 	keyFile      = "secret.key"
 	tokenFile    = "operator.token"
 	caFile       = "ca.pem"
+)
+
+// What each token, and each address without a good one, may ask of the doors.
+const (
+	requestsPerSecond = 100
+	requestsAtOnce    = 200
 )
 
 // Server is a running control plane.
@@ -134,7 +141,8 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	known := func(ctx context.Context, secret string) (identity.Principal, error) {
 		return identity.Authenticate(ctx, s.db, secret)
 	}
-	doors := api.New(s.desk, known, api.WithLog(s.cfg.Log), api.WithVersion(s.cfg.Version))
+	callers := limit.New(requestsPerSecond, requestsAtOnce)
+	doors := api.New(s.desk, known, api.WithLog(s.cfg.Log), api.WithVersion(s.cfg.Version), api.WithLimiter(callers))
 	for _, path := range []string{"/v1/", "/openapi.yaml", "/openapi.json"} {
 		mux.Handle(path, doors)
 	}
@@ -149,7 +157,7 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	pages := portal.New(rooms)
 	mux.Handle("/", pages)
 
-	all := before(mux, stackit.New(stackit.Config{Desk: s.desk, Authenticate: known, Log: s.cfg.Log}))
+	all := before(mux, stackit.New(stackit.Config{Desk: s.desk, Authenticate: known, Log: s.cfg.Log, Limit: callers}))
 	s.secureHTTP = s.http(all)
 	s.plainHTTP = s.http(onlyHere(all))
 	s.secureHTTP.RegisterOnShutdown(pages.Close)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"upkeep/internal/fault"
@@ -16,6 +17,7 @@ type refusal struct {
 	message string // empty: field and reason
 	field   string // as the caller wrote it; may be empty
 	reason  string
+	retry   int // after how many seconds the same request may succeed; 0: who knows
 }
 
 func (r refusal) Error() string {
@@ -87,11 +89,11 @@ type teller struct {
 }
 
 func (t teller) refuse(r refusal) {
-	switch r.status {
-	case http.StatusUnauthorized:
+	if r.status == http.StatusUnauthorized {
 		t.w.Header().Set("WWW-Authenticate", `Bearer realm="upkeep"`)
-	case http.StatusServiceUnavailable:
-		t.w.Header().Set("Retry-After", "2")
+	}
+	if r.retry > 0 {
+		t.w.Header().Set("Retry-After", strconv.Itoa(r.retry))
 	}
 	reason := r.reason
 	if r.message == "" && r.field == "" {

@@ -30,5 +30,5 @@
 // An answer has more keys than STACKIT's, which its clients pass over or show.
 // A request may have more keys too; they are not looked at.
 //
-// The package keeps no state.
+// The package keeps no state but the limiter's, which a crash may forget.
 package stackit

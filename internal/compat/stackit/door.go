@@ -15,12 +15,14 @@ import (
 	"upkeep/internal/desk"
 	"upkeep/internal/fault"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 )
 
 // Limits of what one request may cost.
 const (
 	maxBody       = 64 << 10
 	answerTimeout = 15 * time.Second
+	retrySeconds  = 2 // when to come back to a server that can't answer now
 )
 
 // keyHeader is an extension: the same key with the same request is answered the same.
@@ -31,11 +33,13 @@ type Config struct {
 	Desk *desk.Desk
 	// Authenticate says who presents a bearer token's secret. Denied: nobody we know.
 	Authenticate func(ctx context.Context, secret string) (identity.Principal, error)
-	Log          *slog.Logger // where mistakes of our own are told in full
+	Log          *slog.Logger   // where mistakes of our own are told in full
+	Limit        *limit.Limiter // may be shared with other doors
 }
 
 type door struct {
 	desk  *desk.Desk
+	limit *limit.Limiter
 	auth  func(ctx context.Context, secret string) (identity.Principal, error)
 	log   *slog.Logger
 	table []route
@@ -43,7 +47,7 @@ type door struct {
 
 // New makes the door. It answers whatever Serves says is for it.
 func New(cfg Config) http.Handler {
-	d := &door{desk: cfg.Desk, auth: cfg.Authenticate, log: cfg.Log}
+	d := &door{desk: cfg.Desk, auth: cfg.Authenticate, log: cfg.Log, limit: cfg.Limit}
 	d.table = d.routes()
 	return d
 }
@@ -92,15 +96,28 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	say.answer(status, body)
 }
 
-// admit finds out who calls.
+// admit finds out who calls. An address that presents wrong tokens uses its own
+// bucket up, and is then no longer looked at; a good token has its own.
 func (d *door) admit(ctx context.Context, r *http.Request) (desk.Caller, error) {
+	now, address := time.Now(), limit.Address(r.RemoteAddr)
+	if !d.limit.Has(address, now) {
+		return desk.Caller{}, tooMany(d.limit.RetryAfter(address, now))
+	}
 	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if secret = strings.TrimSpace(secret); !strings.EqualFold(scheme, "Bearer") || secret == "" {
+		d.limit.Take(address, now)
 		return desk.Caller{}, refusal{status: http.StatusUnauthorized, field: "Authorization", reason: "a token is needed: Authorization: Bearer TOKEN"}
 	}
 	who, err := d.auth(ctx, secret)
 	if fault.Is(err, fault.KindDenied) {
+		d.limit.Take(address, now)
 		return desk.Caller{}, refusal{status: http.StatusUnauthorized, field: "Authorization", reason: "the token is unknown or has expired"}
+	}
+	if err != nil {
+		return desk.Caller{}, err
+	}
+	if token := limit.Token(secret); !d.limit.Take(token, now) {
+		return desk.Caller{}, tooMany(d.limit.RetryAfter(token, now))
 	}
 	key := r.Header.Get(keyHeader)
 	for _, b := range []byte(key) {
@@ -108,7 +125,12 @@ func (d *door) admit(ctx context.Context, r *http.Request) (desk.Caller, error) 
 			return desk.Caller{}, fault.Invalid(keyHeader, "must be printable ASCII")
 		}
 	}
-	return desk.Caller{Principal: who, Key: key}, err
+	return desk.Caller{Principal: who, Key: key}, nil
+}
+
+// tooMany tells a caller to slow down.
+func tooMany(seconds int) refusal {
+	return refusal{status: http.StatusTooManyRequests, reason: fmt.Sprintf("too many requests; try again in %d s", seconds), retry: seconds}
 }
 
 // bodyOf reads a request's body, where one counts.
@@ -152,7 +174,7 @@ func (d *door) refusalOf(ctx context.Context, err error) refusal {
 		return told(kind, err)
 	case fault.KindUnavailable:
 		d.log.WarnContext(ctx, "request failed", "error", err)
-		return refusal{status: http.StatusServiceUnavailable, reason: "the server can't answer at the moment; the same request may succeed later"}
+		return refusal{status: http.StatusServiceUnavailable, retry: retrySeconds, reason: "the server can't answer at the moment; the same request may succeed later"}
 	case fault.KindInternal:
 	}
 	id := rand.Text()[:10]

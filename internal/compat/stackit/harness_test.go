@@ -29,6 +29,7 @@ import (
 	"upkeep/internal/desk"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 	"upkeep/internal/store"
 	"upkeep/internal/store/sqlite"
 )
@@ -60,7 +61,7 @@ func newHouse(t testing.TB) *house {
 	var ids atomic.Int64
 	h.desk = desk.New(db, func() string { return fmt.Sprintf("00000000-0000-7000-8000-%012d", ids.Add(1)) }, func() {})
 	h.door = stackit.New(stackit.Config{
-		Desk: h.desk, Log: slog.New(slog.NewTextHandler(h.log, nil)),
+		Desk: h.desk, Log: slog.New(slog.NewTextHandler(h.log, nil)), Limit: limit.New(1e6, 1e6),
 		Authenticate: func(ctx context.Context, secret string) (identity.Principal, error) {
 			return identity.Authenticate(ctx, db, secret)
 		},

@@ -12,6 +12,7 @@ import (
 	"upkeep/internal/compat/stackit"
 	"upkeep/internal/fault"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 )
 
 func TestPathsOfTheDoor(t *testing.T) {
@@ -161,7 +162,7 @@ func TestMistakes(t *testing.T) {
 		}, 503},
 	} {
 		var log strings.Builder
-		door := stackit.New(stackit.Config{Authenticate: c.auth, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		door := stackit.New(stackit.Config{Authenticate: c.auth, Limit: limit.New(100, 100), Log: slog.New(slog.NewTextHandler(&log, nil))})
 		for _, path := range []string{"/v2/projects/p/update-policies", "/v2/projects/p/regions/r/images"} {
 			rec := httptest.NewRecorder()
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
@@ -173,5 +174,42 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("%s: %d %s; log: %s", name, rec.Code, a.text, log.String())
 			}
 		}
+	}
+}
+
+// Who guesses tokens is no longer looked at; who has a good one and asks too
+// much is told when to come back.
+func TestLimits(t *testing.T) {
+	asked := 0
+	door := stackit.New(stackit.Config{
+		Limit: limit.New(0.01, 3), Log: slog.New(slog.DiscardHandler),
+		Authenticate: func(_ context.Context, secret string) (identity.Principal, error) {
+			asked++
+			if secret != "good" {
+				return identity.Principal{}, fault.Denied("no")
+			}
+			return identity.Principal{Name: "x", Role: identity.Operator}, nil
+		},
+	})
+	ask := func(secret, address string) answer {
+		rec := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/nothing", nil)
+		r.RemoteAddr = address
+		r.Header.Set("Authorization", "Bearer "+secret)
+		door.ServeHTTP(rec, r)
+		a := answer{t, rec.Code, rec.Header(), rec.Body.String()}
+		a.wellFormed("GET /v2/nothing")
+		return a
+	}
+	for range 3 {
+		ask("guess", "192.0.2.1:1").is(http.StatusUnauthorized)
+		ask("good", "192.0.2.2:1").is(http.StatusNotFound)
+	}
+	before := asked
+	if a := ask("good", "192.0.2.1:2").is(http.StatusTooManyRequests); asked != before || a.header.Get("Retry-After") == "" {
+		t.Errorf("a token of an address that guesses was looked at; %v", a.header)
+	}
+	if a := ask("good", "192.0.2.3:1").is(http.StatusTooManyRequests); a.header.Get("Retry-After") == "" {
+		t.Errorf("%v", a.header)
 	}
 }

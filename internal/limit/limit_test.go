@@ -1,4 +1,4 @@
-package api
+package limit
 
 import (
 	"fmt"
@@ -7,21 +7,21 @@ import (
 )
 
 func TestLimiterForgets(t *testing.T) {
-	l, now := newLimiter(1, 2), time.Now()
+	l, now := New(1, 2), time.Now()
 	for range 2 {
-		if !l.take("a", now) {
+		if !l.Take("a", now) {
 			t.Fatal("the burst is not granted")
 		}
 	}
-	if l.take("a", now) || l.has("a", now) || l.retryAfter("a", now) != 1 {
+	if l.Take("a", now) || l.Has("a", now) || l.RetryAfter("a", now) != 1 {
 		t.Error("more than the burst is granted")
 	}
-	if !l.take("a", now.Add(time.Second)) {
+	if !l.Take("a", now.Add(time.Second)) {
 		t.Error("a second later nothing is granted")
 	}
 	for i := range 5 * maxBuckets {
-		l.take(fmt.Sprint(i), now)
-		if i%100 == 0 && l.take("a", now) {
+		l.Take(fmt.Sprint(i), now)
+		if i%100 == 0 && l.Take("a", now) {
 			t.Fatal("who calls all the time is forgotten")
 		}
 	}
@@ -30,7 +30,7 @@ func TestLimiterForgets(t *testing.T) {
 	}
 }
 
-func TestAddressKey(t *testing.T) {
+func TestAddress(t *testing.T) {
 	for remote, want := range map[string]string{
 		"192.0.2.7:4711":              "address/192.0.2.7",
 		"[::ffff:192.0.2.7]:4711":     "address/192.0.2.7",
@@ -39,7 +39,7 @@ func TestAddressKey(t *testing.T) {
 		"[fe80::1%eth0]:4711":         "address/fe80::/64",
 		"@":                           "address/?",
 	} {
-		if got := addressKey(remote); got != want {
+		if got := Address(remote); got != want {
 			t.Errorf("%s: %s, not %s", remote, got, want)
 		}
 	}
