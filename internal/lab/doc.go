@@ -27,4 +27,9 @@
 // network, for its root comes from the mirror that the machine's own apt is set
 // up with; later ones need neither. UPKEEP_CACHE names the cache folder,
 // os.UserCacheDir()/upkeep by default.
+//
+// Beside servers there are roots (Root, RPMRoot) in which a test runs a copy of
+// itself (InRoot): Debian 12 with its real apt, or with the real dnf, zypper and
+// rpm that it packages, and packages of the lab's own. The roots for rpm take
+// half a minute each when they are first made.
 package lab
