@@ -93,8 +93,8 @@ fuzz: ## every fuzz target, each for FUZZTIME (1m)
 	done
 
 .PHONY: bench
-bench: ## benchmarks, five times each, as benchstat likes them
-	go test -run '^$$' -bench . -benchmem -count 5 -p 1 ./internal/window/... ./internal/store/...
+bench: ## benchmarks, five times each, and their medians; takes a quarter of an hour
+	@scripts/bench.sh .cache/bench.txt
 
 ##### To work on it
 

@@ -9,6 +9,7 @@ var stations = slices.Concat(core, doors, hands, []string{
 	"client",
 	"cmd/upkeep",
 	"internal/agent",
+	"internal/bench",
 	"internal/cli",
 	"internal/desk",
 	"internal/e2e",
