@@ -26,6 +26,8 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
 	"upkeep/internal/run"
+	"upkeep/internal/store"
+	"upkeep/internal/window"
 )
 
 // axeVersion is the checker for accessibility that npm brings.
@@ -123,6 +125,8 @@ type street struct {
 	update, abort                string
 	weekend                      fleet.Schedule // one of the server's
 	owners                       string         // a server that is left to its owner
+	freeze                       window.Freeze
+	policy                       string
 }
 
 func newStreet(t *testing.T) street {
@@ -148,13 +152,17 @@ func newStreet(t *testing.T) street {
 	schedule := s.schedule(server, "Default Update Schedule", -9*time.Minute, 2*time.Hour)
 	s.schedule(server, "Monthly reboot", 50*time.Hour, time.Hour)
 	s.weekend = schedule
-	if _, err := s.desk.CreateFreeze(context.Background(), boss, desk.FreezeSpec{Start: time.Now().Add(6 * 24 * time.Hour), End: time.Now().Add(9 * 24 * time.Hour), Reason: "Black Friday: nothing may change"}); err != nil {
+	var err error
+	if s.freeze, err = s.desk.CreateFreeze(context.Background(), boss, desk.FreezeSpec{Start: time.Now().Add(6 * 24 * time.Hour), End: time.Now().Add(9 * 24 * time.Hour), Reason: "Black Friday: nothing may change"}); err != nil {
 		t.Fatal(err)
 	}
+	s.rules()
 	past := time.Now().Add(-7 * 24 * time.Hour)
 	s.failed = s.open(server, s.once(server, past), past)
 	s.finish(s.failed, past, map[string]string{"nginx": "installed nginx package post-installation script subprocess returned error exit status 1"})
 	again := s.observe(server.ID, 14, true)
+	again.Observed.Commands = obs.Commands
+	s.house.update(func(tx store.Tx) (err error) { again, err = tx.PutTarget(again); return err })
 	start := time.Now().Add(-5 * time.Minute)
 	s.working = s.open(again, schedule, start)
 	for i, took := range []time.Duration{14 * time.Second, 70 * time.Second} {
@@ -174,6 +182,27 @@ func newStreet(t *testing.T) street {
 	return s
 }
 
+// rules makes a group and a policy.
+func (s *street) rules() {
+	for _, name := range []string{"web-1", "web-2", "web-3"} {
+		if _, _, err := s.desk.PutServer(context.Background(), boss, desk.ServerSpec{Project: "shop", Name: name, Group: "web", Labels: map[string]string{"site": "fra1"}}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if _, _, err := s.desk.PutGroup(context.Background(), boss, desk.GroupSpec{Project: "shop", Name: "web", Canaries: []string{"web-3", "web-9"}, Soak: 24 * time.Hour, StopAfter: 2}); err != nil {
+		s.t.Fatal(err)
+	}
+	policy := fleet.Policy{Scope: fleet.ScopeSecurity, Within: 14 * 24 * time.Hour, Hold: []string{"postgresql-*"}, Backup: "snapshot", Health: []string{"healthy"}}
+	t, _, err := s.desk.PutTemplate(context.Background(), boss, desk.TemplateSpec{
+		Name: "Security at night", Description: "For what is reached from outside.", Enabled: true, Duration: 2 * time.Hour, Policy: policy,
+		RRule: "DTSTART;TZID=Europe/Berlin:20260105T020000 RRULE:FREQ=DAILY;INTERVAL=1",
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.policy = t.ID
+}
+
 // signIn signs a browser in through the form, with the keyboard.
 func (s street) signIn(ctx context.Context, t *testing.T, role identity.Role) {
 	t.Helper()
@@ -189,6 +218,8 @@ func (s street) pages() map[string]string {
 		"servers": "/servers", "server": serverPath(s.id), "run-working": runPath(s.working), "run-waiting": runPath(s.waiting),
 		"history": historyPath(s.id), "schedules": schedulesPath(s.id), "schedule-new": schedulesPath(s.id) + "/new",
 		"schedule-edit": schedulePath(s.weekend), "schedule-delete": schedulePath(s.weekend) + "/delete",
+		"compliance": "/compliance", "groups": "/groups", "group": groupPath("shop", "web"), "policies": "/policies", "policy-new": "/policies/new",
+		"policy-edit": "/policies/" + s.policy, "policy-delete": "/policies/" + s.policy + "/delete", "freezes": "/freezes", "freeze-lift": freezePath(s.freeze),
 		"manage": serverPath(s.id) + "/manage", "unmanage": serverPath(s.id) + "/unmanage", "unmanaged": schedulesPath(s.owners),
 		"images": "/images", "old-image": "/servers?show=old-image", "run-failed": runPath(s.failed), "update": s.update, "abort": s.abort, "nowhere": "/nowhere", "nothing-found": "/servers?q=zzz",
 	}

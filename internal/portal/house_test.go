@@ -246,6 +246,7 @@ type browser struct {
 	h       *house
 	cookies map[string]string
 	headers map[string]string
+	address string // where it calls from; empty: somewhere
 }
 
 func (h *house) browser() *browser {
@@ -283,6 +284,9 @@ func (b *browser) ask(method, path string, body io.Reader) answer {
 	}
 	for name, value := range b.headers {
 		r.Header.Set(name, value)
+	}
+	if b.address != "" {
+		r.RemoteAddr = b.address
 	}
 	for name, value := range b.cookies {
 		r.AddCookie(&http.Cookie{Name: name, Value: value})

@@ -47,6 +47,8 @@ type Portal struct {
 	closing context.Context
 	close   context.CancelFunc
 	streams chan struct{} // one place per open event stream
+
+	attempts attempts // sign-ins that failed
 }
 
 // New makes a portal.
@@ -83,6 +85,22 @@ func New(cfg Config) *Portal {
 	mux.Handle("GET /servers/{id}/update", p.known(p.updateForm))
 	mux.Handle("POST /servers/{id}/update", p.known(p.update))
 	mux.Handle("GET /images", p.known(p.images))
+	mux.Handle("GET /compliance", p.known(p.compliance))
+	mux.Handle("GET /compliance.csv", p.known(p.complianceCSV))
+	mux.Handle("GET /groups", p.known(p.groups))
+	mux.Handle("GET /groups/{project}/{name}", p.known(p.group))
+	mux.Handle("POST /groups/{project}/{name}", p.known(p.saveGroup))
+	mux.Handle("GET /policies", p.known(p.policies))
+	mux.Handle("POST /policies", p.known(p.savePolicy))
+	mux.Handle("GET /policies/new", p.known(p.newPolicy))
+	mux.Handle("GET /policies/{policy}", p.known(p.editPolicy))
+	mux.Handle("POST /policies/{policy}", p.known(p.savePolicy))
+	mux.Handle("GET /policies/{policy}/delete", p.known(p.deletePolicyForm))
+	mux.Handle("POST /policies/{policy}/delete", p.known(p.deletePolicy))
+	mux.Handle("GET /freezes", p.known(p.freezes))
+	mux.Handle("POST /freezes", p.known(p.createFreeze))
+	mux.Handle("GET /freezes/{freeze}/lift", p.known(p.liftFreezeForm))
+	mux.Handle("POST /freezes/{freeze}/lift", p.known(p.liftFreeze))
 	mux.Handle("GET /runs/{id}", p.known(p.run))
 	mux.Handle("GET /runs/{id}/live", p.known(p.runLive))
 	mux.Handle("POST /runs/{id}/pause", p.known(p.pause))

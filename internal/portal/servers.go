@@ -74,7 +74,7 @@ var shows = []struct {
 }{
 	{"", false, func(desk.Server, time.Time) bool { return true }},
 	{"working", false, func(s desk.Server, _ time.Time) bool {
-		return slices.ContainsFunc(s.Open, func(r run.Run) bool { return r.State == run.Working })
+		return slices.ContainsFunc(s.Open, isWorking)
 	}},
 	{"pending", false, func(s desk.Server, _ time.Time) bool { all, _ := pendingOf(s.Target); return all > 0 }},
 	{"security", true, func(s desk.Server, _ time.Time) bool { _, security := pendingOf(s.Target); return security > 0 }},
@@ -84,6 +84,8 @@ var shows = []struct {
 	{"old-image", true, func(s desk.Server, _ time.Time) bool { return s.Image != nil && s.Image.Outdated }},
 	{"silent", true, func(s desk.Server, now time.Time) bool { return s.Agent.Contact(now) != desk.Fresh }},
 }
+
+func isWorking(r run.Run) bool { return r.State == run.Working }
 
 func (p *Portal) servers(v *visit) error {
 	all, err := p.cfg.Desk.Overview(v.r.Context(), v.caller, "")
@@ -177,7 +179,7 @@ func pendingOf(t fleet.Target) (all, security int) {
 func nextOpening(schedules []fleet.Schedule, now time.Time) opening {
 	var best opening
 	for _, s := range schedules {
-		if !s.Enabled {
+		if !s.Enabled || s.Resting {
 			continue
 		}
 		o := opening{Zone: s.Window.Recurrence.Zone()}

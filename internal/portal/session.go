@@ -3,6 +3,7 @@ package portal
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,9 +60,16 @@ func (p *Portal) signIn(v *visit) error {
 		form.Error = v.T("signin.missing")
 		return v.paint(http.StatusUnprocessableEntity, signInPage(v, form))
 	}
+	address := addressOf(v.r.RemoteAddr)
+	if wait := p.attempts.wait(address, v.now); wait > 0 {
+		v.w.Header().Set("Retry-After", strconv.Itoa(int(wait.Round(time.Second)/time.Second)))
+		form.Error = v.T("signin.too-many", v.took(wait, false))
+		return v.paint(http.StatusTooManyRequests, signInPage(v, form))
+	}
 	value, expires, _, err := p.cfg.SignIn(v.r.Context(), token)
 	switch {
 	case fault.Is(err, fault.KindDenied):
+		p.attempts.failed(address, v.now)
 		// The token is not given back: it may stand on a screen that others see.
 		form.Error = v.T("signin.wrong")
 		return v.paint(http.StatusForbidden, signInPage(v, form))

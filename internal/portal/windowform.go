@@ -24,6 +24,7 @@ const (
 const (
 	modeBuild  = "build"
 	modeExpert = "expert"
+	modeSpread = "spread" // of a policy: each server at its own time of the weekend
 )
 
 var (
@@ -54,6 +55,9 @@ type windowForm struct {
 	First    string // 2026-11-28
 	Hours    string
 	RRule    string
+
+	CanSpread  bool   // the mode "spread" is offered
+	SpreadZone string // in which zone the weekend is
 }
 
 // readWindow takes the fields out of a form that was sent.

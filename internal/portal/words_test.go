@@ -20,6 +20,7 @@ import (
 var fieldNames = []string{
 	"reason",
 	"name", "repeat", "every", "day", "nth", "monthday", "time", "first", "zone", "rrule", "hours",
+	"maxunavailable", "canaries", "soak", "stopafter", "description", "project", "spreadzone", "from-day", "to-day",
 	"scope", "reboot", "hold", "within", "backup", "before", "after", "health", "missed", "allow", "enabled",
 }
 
@@ -45,6 +46,9 @@ func families() map[string][]string {
 		"weekday.":       dayCodes,
 		"nth.":           nths,
 		"schedule.note-": scheduleNotes,
+	}
+	for _, l := range levels {
+		f["level."] = append(f["level."], string(l.level))
 	}
 	for _, r := range rebootRules {
 		f["policy.reboot-"] = append(f["policy.reboot-"], string(r))
