@@ -170,7 +170,7 @@ func (h *house) do(o run.Order, at time.Time, took time.Duration, fails map[stri
 		obs := *t.Observed
 		obs.After = o.Key()
 		for _, p := range o.Packages {
-			if o.Kind != action.Install {
+			if o.Kind != action.Install || o.DryRun {
 				break
 			}
 			if why := fails[p.Name]; why != "" {
@@ -188,6 +188,7 @@ func (h *house) do(o run.Order, at time.Time, took time.Duration, fails map[stri
 			}
 			obs.Pending = rest
 		}
+		res.DryRun = o.DryRun
 		if o.Kind == action.Reboot {
 			obs.RebootRequired, obs.RebootPackages = false, nil
 		}

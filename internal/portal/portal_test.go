@@ -46,7 +46,8 @@ func TestPagesHaveNothingInline(t *testing.T) {
 	h.tick(id, time.Now().Add(-time.Minute))
 	b := h.as(identity.Operator)
 	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|<script(>|[^>]*>[^<])|javascript:`)
-	for _, path := range []string{"/servers", serverPath(server.ID), serverPath(server.ID) + "/update", runPath(id), runPath(id) + "/abort", "/signin", "/nowhere"} {
+	for _, path := range []string{"/servers", serverPath(server.ID), serverPath(server.ID) + "/update", runPath(id), runPath(id) + "/abort", "/signin", "/nowhere",
+		historyPath(server.ID), schedulesPath(server.ID), schedulesPath(server.ID) + "/new", schedulePath(s), "/compliance", "/groups", "/policies", "/policies/new", "/freezes"} {
 		if found := inline.FindString(b.get(path).body); found != "" {
 			t.Errorf("%s has %q in it", path, found)
 		}
@@ -223,7 +224,7 @@ func TestNothingFromOutsideIsMarkup(t *testing.T) {
 	}
 	h.finish(r.ID, time.Now(), map[string]string{"openssl": evil})
 	b := h.as(identity.Operator)
-	for _, path := range []string{"/servers?q=" + url.QueryEscape(evil) + "&show=" + url.QueryEscape(evil), "/servers", serverPath(server.ID), serverPath(server.ID) + "/update", runPath(waiting), runPath(r.ID), "/signin?next=" + url.QueryEscape("/"+evil), "/" + url.PathEscape(evil), runPath(evil)} {
+	for _, path := range []string{"/servers?q=" + url.QueryEscape(evil) + "&show=" + url.QueryEscape(evil), "/servers", serverPath(server.ID), serverPath(server.ID) + "/update", historyPath(server.ID), schedulesPath(server.ID), schedulePath(s), schedulePath(s) + "/delete", "/compliance?q=" + url.QueryEscape(evil), "/freezes", "/policies", "/groups", runPath(waiting), runPath(r.ID), "/signin?next=" + url.QueryEscape("/"+evil), "/" + url.PathEscape(evil), runPath(evil)} {
 		got := b.get(path)
 		got.mustNot(t, "<script>alert")
 		if got.code >= 500 {
@@ -320,6 +321,44 @@ func TestARunsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.get(runPath(id)).must(t, http.StatusOK, "Update of web-1").mustNot(t, serverPath(server.ID))
+}
+
+func TestADryRunSaysWhatItWouldDo(t *testing.T) {
+	h := newHouse(t, nil)
+	obs := look(3, true)
+	obs.Commands = []string{"snapshot"}
+	server := h.server("shop", "web-1", obs, time.Minute)
+	b := h.as(identity.Operator)
+	path := serverPath(server.ID) + "/update"
+	form := url.Values{"hours": {"1"}, "scope": {"all"}, "reboot": {"always"}, "backup": {"snapshot"}, "key": {"k1"}, "do": {"preview"}}
+	b.post(path, form).must(t, http.StatusOK, "3 packages would be installed", "backup “snapshot”", "reboot").mustNot(t, "does not offer")
+	form.Set("backup", "tape")
+	b.post(path, form).must(t, http.StatusOK, "backup “tape”", "does not offer “tape”")
+	form.Set("dryrun", "yes")
+	b.post(path, form).must(t, http.StatusOK, "it would be said of 3 packages, and nothing changed", "say what installing 3 packages would change").mustNot(t, "may disrupt")
+	form.Del("do")
+	form.Set("backup", "")
+	where := b.post(path, form).header.Get("Location")
+	r := h.finish(strings.TrimPrefix(where, "/runs/"), time.Now(), nil)
+	if r.State != run.Succeeded || len(r.Result.Would) != 3 || len(r.Result.Changes) != 0 {
+		t.Fatalf("%s, %d would change, %d changed", r.State, len(r.Result.Would), len(r.Result.Changes))
+	}
+	b.get(where).must(t, http.StatusOK, "3 packages would be changed", "dry run: changes nothing", "1.0-1+deb12u2")
+	b.get(historyPath(server.ID)).must(t, http.StatusOK, "would change 3 packages", "dry run")
+}
+
+func TestAnUnmanagedServerIsNotUpdated(t *testing.T) {
+	h := newHouse(t, nil)
+	server := h.server("shop", "web-1", look(3, false), time.Minute)
+	if _, err := h.desk.Unmanage(context.Background(), boss, "shop", "web-1"); err != nil {
+		t.Fatal(err)
+	}
+	b := h.as(identity.Member)
+	path := serverPath(server.ID)
+	b.get(path).must(t, http.StatusOK, "unmanaged", "Manage this server").mustNot(t, "/update\"")
+	for _, got := range []answer{b.get(path + "/update"), b.post(path+"/update", url.Values{"hours": {"1"}, "scope": {"all"}, "reboot": {"never"}})} {
+		got.must(t, http.StatusConflict, "its owner installs its updates", path+"/manage", "Manage this server").mustNot(t, "Start the update")
+	}
 }
 
 func TestHistoryGoesBack(t *testing.T) {

@@ -80,12 +80,12 @@ func (v *visit) outputs(r run.Run, answers map[string]action.Result) []outputVie
 		if !ok || strings.TrimSpace(a.Output) == "" {
 			continue
 		}
-		packages := len(a.Changes) + len(a.Failures)
+		title := v.title(kindOf(step), len(a.Changes)+len(a.Failures), "", a.DryRun)
 		if s, ok := r.Plan.Step(step); ok {
-			packages = len(s.Packages)
+			title = v.titleOf(s)
 		}
 		all = append(all, outputView{
-			Title: v.title(kindOf(step), packages), Attempt: attempt, At: a.Started, Text: strings.ToValidUTF8(a.Output, "\uFFFD"),
+			Title: title, Attempt: attempt, At: a.Started, Text: strings.ToValidUTF8(a.Output, "\uFFFD"),
 		})
 	}
 	slices.SortFunc(all, func(a, b outputView) int {

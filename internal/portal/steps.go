@@ -59,7 +59,7 @@ func (v *visit) follow(r run.Run, answers map[string]action.Result) progressView
 	p := progressView{Run: r, Zone: r.Window.Recurrence.Zone()}
 	titles := map[string]string{}
 	for _, s := range r.Plan.Root.Steps() {
-		titles[s.ID] = v.title(s.Action, len(s.Packages))
+		titles[s.ID] = v.titleOf(s)
 	}
 	reason := func(w plan.Reason) string {
 		if title := titles[w.By]; title != "" && (w.Code == plan.After || w.Code == plan.Stopped) {
@@ -83,18 +83,24 @@ func (v *visit) follow(r run.Run, answers map[string]action.Result) progressView
 	return p
 }
 
-// title says what a step does.
-func (v *visit) title(k action.Kind, packages int) string {
-	switch k {
-	case action.Download, action.Install, action.Restore:
-		if packages > 0 {
-			return v.N("action."+string(k)+"-n", packages)
-		}
-	case action.Observe, action.Refresh, action.Repair, action.Reboot:
-	default:
-		return string(k)
+// title says what a step does; of a command its name is told as well.
+func (v *visit) title(k action.Kind, packages int, command string, dry bool) string {
+	switch {
+	case k.Names() && command != "":
+		return v.T("step.named", v.T("action."+string(k)), command)
+	case k == action.Install && dry:
+		return v.N("step.install-dry", packages)
+	case packages > 0 && (k == action.Download || k == action.Install || k == action.Restore):
+		return v.N("action."+string(k)+"-n", packages)
+	case k.Valid():
+		return v.T("action." + string(k))
 	}
-	return v.T("action." + string(k))
+	return string(k)
+}
+
+// titleOf says what a step of a plan does.
+func (v *visit) titleOf(s plan.Step) string {
+	return v.title(s.Action, len(s.Packages), s.Command, s.DryRun)
 }
 
 // former are the steps of earlier plans, of which only the answers are left,
@@ -107,7 +113,7 @@ func (v *visit) former(r run.Run, answers map[string]action.Result) []stepView {
 			continue
 		}
 		s := stepView{
-			ID: id, Title: v.title(kindOf(id), len(a.Changes)+len(a.Failures)), Start: a.Started, End: a.Finished, Attempt: attempt,
+			ID: id, Title: v.title(kindOf(id), len(a.Changes)+len(a.Failures), "", a.DryRun), Start: a.Started, End: a.Finished, Attempt: attempt,
 			Look: "failed", Word: v.T("outcome." + string(a.Outcome)), Reason: a.Reason, Foreign: true,
 		}
 		switch a.Outcome {
@@ -195,7 +201,7 @@ func (p *progressView) count(v *visit, r run.Run, words func(plan.Reason) string
 		case plan.Running:
 			// Never full before the answer is there.
 			done += min(max(v.now.Sub(st.Ordered), 0), s.Estimate*19/20)
-			running, at = v.title(s.Action, len(s.Packages)), i+1
+			running, at = v.titleOf(s), i+1
 		case plan.Todo, plan.Failed:
 		}
 	}
