@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -197,9 +198,10 @@ func useImages(t *testing.T, db store.DB) {
 	})
 	same(t, "after a change", use("p"), map[string]int{"a": 1, "b": 2})
 	many := []string{"b"}
-	for range 300 { // more than one statement is given
-		many = append(many, "x", "a")
+	for n := range 300 { // more than one statement is given
+		many = append(many, fmt.Sprint("x", n))
 	}
+	many = append(many, "a", "b")
 	for _, c := range []struct {
 		name   string
 		filter store.TargetFilter
@@ -209,6 +211,7 @@ func useImages(t *testing.T, db store.DB) {
 		{"of a project", store.TargetFilter{Images: []string{"a"}, Project: "p"}, []string{"1"}},
 		{"of several images", store.TargetFilter{Images: many}, []string{"1", "2", "3", "5"}},
 		{"page", store.TargetFilter{Images: many, After: "1", Limit: 2}, []string{"2", "3"}},
+		{"the first ones", store.TargetFilter{Images: many, Limit: 1}, []string{"1"}},
 		{"of no image at all", store.TargetFilter{Images: []string{}}, []string{}},
 	} {
 		var got []fleet.Target
