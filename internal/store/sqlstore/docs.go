@@ -8,6 +8,10 @@ import (
 	"sync"
 	"time"
 
+	// Reads as encoding/json does, of which it is to be the next version, in a
+	// third of the time; and reading documents is a third of all our work.
+	fastjson "github.com/go-json-experiment/json/v1"
+
 	"upkeep/internal/fleet"
 	"upkeep/internal/run"
 	"upkeep/internal/window"
@@ -146,7 +150,7 @@ func encode(v any) (string, error) {
 
 // decode reads a document into what v points to; its times come back in UTC.
 func decode(text string, v any) error {
-	if err := json.Unmarshal([]byte(text), v); err != nil {
+	if err := fastjson.Unmarshal([]byte(text), v); err != nil {
 		return fmt.Errorf("stored document: %w", err)
 	}
 	toUTC(reflect.ValueOf(v).Elem())
@@ -155,21 +159,20 @@ func decode(text string, v any) error {
 
 var timeType = reflect.TypeFor[time.Time]()
 
-// toUTC turns every time below v.
+// toUTC turns every time below v, which is addressable.
 func toUTC(v reflect.Value) {
-	if !hasTime(v.Type()) {
+	p := timesOf(v.Type())
+	if !p.any {
 		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if v.Type() == timeType {
-			v.Set(reflect.ValueOf(v.Interface().(time.Time).UTC()))
+		if t, ok := v.Addr().Interface().(*time.Time); ok {
+			*t = t.UTC()
 			return
 		}
-		for i := range v.NumField() {
-			if v.Type().Field(i).IsExported() {
-				toUTC(v.Field(i))
-			}
+		for _, i := range p.fields {
+			toUTC(v.Field(i))
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
@@ -189,16 +192,28 @@ func toUTC(v reflect.Value) {
 	}
 }
 
-// timed remembers which types have times in them: most of a large document has none.
-var timed sync.Map // reflect.Type → bool
+// times says where a type has times in it: most of a large document has none.
+type times struct {
+	any    bool
+	fields []int // of a struct: those with times in them
+}
 
-func hasTime(t reflect.Type) bool {
+var timed sync.Map // reflect.Type → times
+
+func timesOf(t reflect.Type) times {
 	if known, ok := timed.Load(t); ok {
-		return known.(bool)
+		return known.(times)
 	}
-	found := findTime(t, map[reflect.Type]bool{})
-	timed.Store(t, found)
-	return found
+	p := times{any: findTime(t, map[reflect.Type]bool{})}
+	if t.Kind() == reflect.Struct && t != timeType {
+		for i := range t.NumField() {
+			if f := t.Field(i); f.IsExported() && findTime(f.Type, map[reflect.Type]bool{}) {
+				p.fields = append(p.fields, i)
+			}
+		}
+	}
+	timed.Store(t, p)
+	return p
 }
 
 func findTime(t reflect.Type, seen map[reflect.Type]bool) bool {
