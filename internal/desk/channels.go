@@ -111,7 +111,7 @@ func (d *Desk) ServersByImage(ctx context.Context, c Caller, f ImageServers) (al
 		if err != nil {
 			return err
 		}
-		targets, err := tx.Targets(store.TargetFilter{Project: project, Images: ids, After: f.After, Limit: limit})
+		targets, err := tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: project, Images: ids, After: f.After, Limit: limit})
 		if err != nil {
 			return err
 		}

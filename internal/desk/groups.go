@@ -74,7 +74,7 @@ func (d *Desk) PutGroup(ctx context.Context, c Caller, s GroupSpec) (out fleet.G
 
 // wakeMembers lets the open runs of a group's members see its new rules.
 func (d *Desk) wakeMembers(tx store.Tx, g fleet.Group) error {
-	members, err := tx.Targets(store.TargetFilter{Project: g.Project, Group: g.Name, Limit: fleet.MaxMembers})
+	members, err := tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: g.Project, Group: g.Name, Limit: fleet.MaxMembers})
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func groups(tx store.Tx, project string) ([]Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets, err := tx.Targets(store.TargetFilter{Project: project})
+	targets, err := tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: project})
 	if err != nil {
 		return nil, err
 	}

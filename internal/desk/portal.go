@@ -48,7 +48,7 @@ func (d *Desk) Overview(ctx context.Context, c Caller, project string) (all []Se
 }
 
 func overview(tx store.Tx, project string) ([]Server, error) {
-	targets, err := tx.Targets(store.TargetFilter{Project: project})
+	targets, err := tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: project})
 	if err != nil {
 		return nil, err
 	}

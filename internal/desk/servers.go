@@ -57,6 +57,8 @@ func (d *Desk) PutServer(ctx context.Context, c Caller, s ServerSpec) (out fleet
 	err = d.once(ctx, c, fmt.Sprintf("server %+v", s), func(tx store.Tx) (string, error) {
 		t, err := tx.TargetNamed(s.Project, s.Name)
 		switch {
+		case err == nil && t.Kind != fleet.Server:
+			return "", fault.Conflict("%s is the name of a %s in this project", s.Name, t.Kind)
 		case err == nil:
 			made = false
 			t.Group, t.Labels = wanted.Group, wanted.Labels
@@ -115,7 +117,7 @@ func (d *Desk) Servers(ctx context.Context, c Caller, project, after string, lim
 	}
 	err = d.db.View(ctx, func(tx store.Tx) error {
 		all = nil
-		targets, err := tx.Targets(store.TargetFilter{Project: project, After: after, Limit: limit})
+		targets, err := tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: project, After: after, Limit: limit})
 		if err != nil {
 			return err
 		}
@@ -184,8 +186,8 @@ func findServer(tx store.Tx, c Caller, verb identity.Verb, project, idOrName str
 	if fault.Is(err, fault.KindNotFound) {
 		t, err = tx.TargetNamed(c.project(project), idOrName)
 	}
-	if fault.Is(err, fault.KindNotFound) {
-		return t, fault.NotFound("server", idOrName)
+	if fault.Is(err, fault.KindNotFound) || err == nil && t.Kind != fleet.Server {
+		return fleet.Target{}, fault.NotFound("server", idOrName)
 	}
 	if err != nil {
 		return t, err

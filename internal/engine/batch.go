@@ -13,6 +13,7 @@ import (
 // news is what others are told of a transaction once it is committed.
 type news struct {
 	ordered map[string]bool // targets for which there is an order
+	here    bool            // there is one for the control plane's own hands
 }
 
 // work ticks keys under their leases: all in one transaction, which costs
@@ -66,6 +67,7 @@ func (e *Engine) tickAll(ctx context.Context, leases []store.Lease) error {
 	n := news{ordered: map[string]bool{}}
 	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error {
 		clear(n.ordered)
+		n.here = false
 		for _, l := range leases {
 			if err := e.tick(tx, l, &n); err != nil {
 				return err
@@ -79,8 +81,13 @@ func (e *Engine) tickAll(ctx context.Context, leases []store.Lease) error {
 		}
 		return err
 	}
-	for target := range n.ordered {
-		e.cfg.Orders(target)
+	for target, theirs := range n.ordered {
+		if theirs {
+			e.cfg.Orders(target)
+		}
+	}
+	if n.here {
+		e.Nudge()
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"upkeep/internal/action"
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/run"
@@ -32,18 +33,20 @@ type Config struct {
 	Orders func(target string) // called after an order for target has been committed
 	Log    *slog.Logger
 
-	Lease   time.Duration // default 10 s
-	Tick    time.Duration // the longest a tick may take; default 20 s
-	Idle    time.Duration // the longest pause between two looks for work; default 1 s
-	Workers int           // transactions at once; default 8
-	Batch   int           // ticks in one transaction at most; default 32
-	Silent  time.Duration // how long an agent may be unheard of before its server counts as down; default fleet.SilentAfter
+	Lease   time.Duration        // default 10 s
+	Tick    time.Duration        // the longest a tick may take; default 20 s
+	Idle    time.Duration        // the longest pause between two looks for work; default 1 s
+	Workers int                  // transactions at once; default 8
+	Batch   int                  // ticks in one transaction at most; default 32
+	Hands   map[action.Kind]Hand // what the control plane itself can do
+	Silent  time.Duration        // how long an agent may be unheard of before its server counts as down; default fleet.SilentAfter
 }
 
 // Engine moves what is due.
 type Engine struct {
 	cfg   Config
 	nudge chan struct{}
+	hands chan struct{} // as many as are at work
 }
 
 // New makes an engine; Run starts it.
@@ -66,7 +69,7 @@ func New(cfg Config) *Engine {
 	if cfg.Silent == 0 {
 		cfg.Silent = fleet.SilentAfter
 	}
-	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1)}
+	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1), hands: make(chan struct{}, maxHands)}
 }
 
 // Nudge makes the engine look for work now. It may get lost: nobody relies on it.
@@ -98,6 +101,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.cfg.Log.Error("can't claim work", "err", err)
 			next = time.Now().Add(e.cfg.Idle)
 		}
+		leases = e.takeInHand(ctx, leases, &under)
 		for part := range slices.Chunk(leases, max(1, (len(leases)+workers-1)/workers)) {
 			free <- struct{}{}
 			under.Go(func() {
@@ -166,7 +170,8 @@ func (e *Engine) move(tx store.Tx, r run.Run, t fleet.Target, n *news) (wake tim
 		return wake, err
 	}
 	for _, o := range next.Orders {
-		n.ordered[o.Target] = true
+		n.ordered[o.Target] = !o.Here
+		n.here = n.here || o.Here
 	}
 	return next.Wake, nil
 }
@@ -211,6 +216,12 @@ func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
 	}
 	for _, o := range next.Orders {
 		if err := tx.AddOrder(o); err != nil {
+			return err
+		}
+		if !o.Here {
+			continue
+		}
+		if err := tx.Wake(store.OrderKey(o.Key()), w.Now); err != nil {
 			return err
 		}
 	}

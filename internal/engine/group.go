@@ -19,7 +19,7 @@ func readGroup(tx store.Tx, r run.Run, now time.Time, silent time.Duration) (pla
 	if g.Rules, err = tx.Group(r.Project, r.Group); err != nil && !fault.Is(err, fault.KindNotFound) {
 		return g, err
 	}
-	members, err := tx.Targets(store.TargetFilter{Project: r.Project, Group: r.Group, Limit: fleet.MaxMembers})
+	members, err := tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: r.Project, Group: r.Group, Limit: fleet.MaxMembers})
 	if err != nil {
 		return g, err
 	}

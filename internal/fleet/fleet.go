@@ -17,8 +17,11 @@ import (
 // Kind is a kind of target.
 type Kind string
 
-// Server is a machine with an operating system and an agent on it.
-const Server Kind = "server"
+// The kinds of targets.
+const (
+	Server      Kind = "server"  // a machine with an operating system and an agent on it
+	ServiceKind Kind = "service" // replicas on hosts, of which some must always be up
+)
 
 // Target is one thing that is maintained.
 type Target struct {
@@ -32,6 +35,7 @@ type Target struct {
 	Created time.Time
 
 	Management Management
+	Service    *Service // of a service; nil of others
 
 	Observed   *action.Observation // nil until it was looked at
 	ObservedAt time.Time           // by the control plane's clock, when the observation arrived
@@ -95,7 +99,9 @@ type Schedule struct {
 	Window   window.Window
 	Policy   Policy
 	Missed   MissedRule
-	Template string // the id of the template that it was made from; may be empty
+	Template string            // the id of the template that it was made from; may be empty
+	Runbook  string            // what is done, on a service; empty: a server is updated
+	Params   map[string]string // of the runbook
 	Created  time.Time
 	Changed  time.Time // when a person last changed it
 

@@ -37,6 +37,7 @@ var core = []string{
 	"internal/plan",
 	"internal/rollout",
 	"internal/run",
+	"internal/runbook",
 	"internal/window",
 }
 

@@ -108,7 +108,7 @@ func (c *checker) step(s Step) {
 		c.say("step %q has no target", s.ID)
 	case s.Action == "":
 		c.say("step %q has no action", s.ID)
-	case s.Closing && s.Action != action.Command && s.Action != action.Check:
+	case s.Closing && s.Action != action.Command && s.Action != action.Check && s.Phase != PhaseAwait && s.Phase != PhaseReady:
 		c.say("step %q does %s and can bring nothing back", s.ID, s.Action)
 	case s.Action.Names() != (s.Command != ""):
 		c.say("step %q does %s with the command %q", s.ID, s.Action, s.Command)

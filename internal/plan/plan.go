@@ -23,6 +23,7 @@ type Plan struct {
 	Made       time.Time
 	Why        string // one sentence: what the recipe saw
 	Root       Node
+	Proofs     map[string]Proof // by fact: how what steps need is proved
 }
 
 // Shape says how a node's children are done.
@@ -72,17 +73,26 @@ type Step struct {
 	Target   string
 	Action   action.Kind
 	Packages []action.Package
-	BootID   string // for action.Reboot
-	Command  string // for action.Backup, action.Command and action.Check
-	DryRun   bool   // the hand only says what it would do
+	BootID   string            // for action.Reboot
+	Command  string            // for action.Backup, action.Command and action.Check
+	DryRun   bool              // the hand only says what it would do
+	With     map[string]string // values of what a runbook wants done
+	Here     bool              // the control plane's own hands do it
+	Title    string            // what it is called, for people; empty: its action says it
+	Member   string            // the member of a service that it is about; empty: none
+	At       string            // the member on whose host it is done; empty: none
+	Phase    Phase             // of a runbook
 
 	Disrupts bool
 	Closing  bool          // it brings back what an earlier step took away, or looks whether all is well: it is done whatever forbids the rest
 	OwnSlot  bool          // it may start in World.Slot only, not in the window
+	Strict   bool          // if it fails, what comes after it is not done, though it is closing
 	Tail     time.Duration // how long what must follow it inside the window is expected to take
 	Estimate time.Duration // how long it is expected to take
 	Timeout  time.Duration // after this long the hand gives up; never less than Estimate
 	Attempts int           // how often it may be tried, at least 1
+	Every    time.Duration // the pause between attempts; 0: one that grows
+	Soak     time.Duration // how long after the step before it this one waits
 	Undo     Undo
 
 	// Needs are facts that must hold when it starts, known from after the
@@ -93,6 +103,20 @@ type Step struct {
 	// attempt; afterwards it is started with Force. Zero: never forced.
 	Grace time.Duration
 }
+
+// Phase is where in a runbook a step stands.
+type Phase string
+
+// The phases.
+const (
+	PhaseBefore Phase = "before"
+	PhaseDrain  Phase = "drain"
+	PhaseDo     Phase = "do"
+	PhaseAwait  Phase = "await"
+	PhaseReady  Phase = "ready"
+	PhaseAfter  Phase = "after"
+	PhaseProve  Phase = "prove"
+)
 
 // FactObserved holds when the target was looked at after the run's last action on it.
 const FactObserved = "observed"
@@ -165,7 +189,7 @@ func (p Progress) ended(n Node) bool {
 
 func (p Progress) over(s Step) bool {
 	at := p.stage(s.ID)
-	return at == Done || at == Failed && s.Closing
+	return at == Done || at == Failed && s.Closing && !s.Strict
 }
 
 // begun reports whether any step below n was tried.

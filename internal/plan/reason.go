@@ -86,6 +86,9 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 	case Stale:
 		return say("what is known of %q is older than the last action", "was über %q bekannt ist, ist älter als die letzte Handlung", r.What)
 	case NotYet:
+		if words := r.askWords(say, at); words != "" {
+			return words
+		}
 		return say("%q does not hold yet", "%q gilt noch nicht", r.What)
 	case After:
 		return say("it comes after %s", "es kommt nach %s", r.By)
@@ -110,6 +113,29 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 		return say("ordered at %s; the host has not answered yet", "beauftragt um %s; der Host hat noch nicht geantwortet", at(r.Since))
 	}
 	return r.othersWords(say, at)
+}
+
+// Approval is the step for which a person's approval is waited for, if it is.
+func (r Reason) Approval() (step string, ok bool) {
+	if r.Code != NotYet {
+		return "", false
+	}
+	return strings.CutPrefix(r.What, FactApproved)
+}
+
+// askWords says what a person or time must do first; empty if it is neither.
+func (r Reason) askWords(say func(en, de string, args ...any) string, at func(time.Time) string) string {
+	switch {
+	case strings.HasPrefix(r.What, FactApproved):
+		return say("it waits until a person approves it", "es wartet, bis jemand es freigibt")
+	case strings.HasPrefix(r.What, FactSoaked) && r.Until.IsZero():
+		return say("it waits for some time without trouble", "es wartet auf eine Zeit ohne Störung")
+	case r.By != "":
+		return say("%q does not hold: %s", "%q gilt nicht: %s", r.What, r.By)
+	case strings.HasPrefix(r.What, FactSoaked):
+		return say("it waits until %s, for time to tell", "es wartet bis %s, was die Zeit zeigt", at(r.Until))
+	}
+	return ""
 }
 
 // othersWords says the reasons that lie with a schedule or with other servers.

@@ -59,7 +59,7 @@ func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
 	}
 	st.Stage, st.Ended = plan.Failed, t.w.Now
 	t.r.Progress[s.ID] = st
-	if s.Closing {
+	if s.Closing && t.r.Book == nil {
 		t.closed(s, "it was handed out and never answered")
 		return
 	}
@@ -71,7 +71,7 @@ func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
 
 // answered takes in one answer.
 func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.Result) {
-	who := "agent/" + t.r.Name
+	who := t.doer(s)
 	t.r.Made.Silent = time.Time{}
 	st.Ended = t.w.Now
 	if a.Outcome == action.Expired {
@@ -79,7 +79,7 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 		st.Stage = plan.Todo
 		st.Expired++
 		t.say(engineName, history.StepEnded, s.ID, fmt.Sprintf("%s was not begun in time and is taken back", deed(s)))
-		if s.Closing && st.Expired >= maxExpired {
+		if s.Closing && t.r.Book == nil && st.Expired >= maxExpired {
 			st.Stage = plan.Failed
 			t.closed(s, "the server never fetched it")
 		}
@@ -100,14 +100,37 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 		t.failedAttempt(s, &st, a)
 	}
 	t.r.Progress[s.ID] = st
+	if t.r.Book != nil {
+		t.learnBook(s, a)
+		return
+	}
 	t.learn(s, a)
 }
 
+// doer is who carries a step out.
+func (t *ticker) doer(s plan.Step) string {
+	switch {
+	case s.Here:
+		return engineName
+	case s.At != "":
+		return "agent/" + s.At
+	}
+	return "agent/" + t.r.Name
+}
+
 func (t *ticker) failedAttempt(s plan.Step, st *plan.StepState, a action.Result) {
-	t.say("agent/"+t.r.Name, history.StepEnded, s.ID, fmt.Sprintf("%s %s: %s", deed(s), a.Outcome, reasonOf(a)))
-	if st.Attempt-st.Expired < s.Attempts && a.Outcome != action.Refused {
+	again := st.Attempt-st.Expired < s.Attempts && a.Outcome != action.Refused
+	// What is asked every few seconds is told when it first says no, and when
+	// it has said no for the last time.
+	if s.Every == 0 || st.Attempt-st.Expired == 1 || !again {
+		t.say(t.doer(s), history.StepEnded, s.ID, fmt.Sprintf("%s %s: %s", deed(s), a.Outcome, reasonOf(a)))
+	}
+	if again {
 		st.Stage = plan.Todo
-		st.RetryAt = t.w.Now.Add(retryAfter << (st.Attempt - st.Expired - 1))
+		st.RetryAt = t.w.Now.Add(retryAfter << min(st.Attempt-st.Expired-1, 10))
+		if s.Every > 0 {
+			st.RetryAt = t.w.Now.Add(s.Every)
+		}
 		return
 	}
 	st.Stage = plan.Failed

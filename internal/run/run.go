@@ -14,6 +14,7 @@ package run
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"upkeep/internal/action"
@@ -64,6 +65,7 @@ type Run struct {
 	Waits    []plan.Wait // what waited at the last tick, and why
 	Holds    []string    // the claims it holds
 
+	Book   *Book // of a run of a runbook; nil of a server's update
 	Made   Made
 	Result Result
 
@@ -125,6 +127,7 @@ type Next struct {
 type Order struct {
 	action.Order
 	StartBy time.Time
+	Here    bool // for the control plane's own hands, not for an agent
 }
 
 // Sample is one duration for the target's pace.
@@ -172,7 +175,18 @@ func Open(o Opening, now time.Time) (Run, []history.Fact) {
 }
 
 // ClaimKeys are what the run must hold while it disrupts.
-func (r Run) ClaimKeys() []string { return []string{TargetKey(r.Target)} }
+func (r Run) ClaimKeys() []string {
+	keys := []string{TargetKey(r.Target)}
+	if r.Book == nil {
+		return keys
+	}
+	for _, member := range slices.Sorted(maps.Keys(r.Book.Hosts)) {
+		if key := TargetKey(r.Book.Hosts[member]); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
 
 // TargetKey is what a run holds of a target while it disrupts it.
 func TargetKey(target string) string { return "target/" + target }
@@ -211,10 +225,13 @@ func (r Run) Resume(by string, now time.Time) (Run, []history.Fact, error) {
 	switch {
 	case r.State.Ended():
 		return r, nil, fault.Conflict("run %s has ended: %s", r.ID, r.State)
-	case r.PausedBy == "":
+	case r.PausedBy == "" && (r.Book == nil || r.Book.Halt == ""):
 		return r, nil, nil
 	}
 	r.PausedBy = ""
+	if r.Book != nil {
+		r = r.takeUp(now)
+	}
 	return r, []history.Fact{r.fact(now, by, history.RunResumed, "", "resumed")}, nil
 }
 
@@ -267,6 +284,9 @@ func (r Run) own() Run {
 	r.Result.Would = append([]action.Change(nil), r.Result.Would...)
 	r.Result.Failures = append([]action.Failure(nil), r.Result.Failures...)
 	r.Holds = append([]string(nil), r.Holds...)
+	if r.Book != nil {
+		r.Book = r.Book.own()
+	}
 	return r
 }
 

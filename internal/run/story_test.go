@@ -254,18 +254,24 @@ func (s *story) golden(name string) {
 	for _, w := range s.run.Waits {
 		fmt.Fprintf(&b, "waits   %s: %s\n        %s\n", w.Step, w.Reason.Words("en", s.run.Window.Recurrence.Zone()), w.Reason.Words("de", s.run.Window.Recurrence.Zone()))
 	}
+	compareGolden(s.t, name, b.String())
+}
+
+// compareGolden compares a story with how it was told before.
+func compareGolden(t *testing.T, name, got string) {
+	t.Helper()
 	path := filepath.Join("testdata", name+".txt")
 	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-			s.t.Fatal(err)
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	if string(want) != b.String() {
-		s.t.Errorf("the story %s is told otherwise now (run with -update and read the difference):\n%s\nwas:\n%s", name, b.String(), want)
+	if string(want) != got {
+		t.Errorf("the story %s is told otherwise now (run with -update and read the difference):\n%s\nwas:\n%s", name, got, want)
 	}
 }
 

@@ -48,6 +48,10 @@ func Tick(r Run, w World) (Run, Next) {
 		t.end(Aborted, "the server was removed")
 		return t.r, t.next
 	}
+	if r.Book != nil {
+		t.bookTick()
+		return t.r, t.next
+	}
 	t.windows()
 	t.missedStart()
 	t.collect()
@@ -73,6 +77,7 @@ type ticker struct {
 	w    World
 	next Next
 
+	soon                time.Time   // when something of a runbook is to be looked at; zero: never
 	open, ahead         window.Span // the open occurrence and the one after it
 	slotOpen, slotAhead window.Span // and of the window that reboots have to themselves
 }
@@ -295,11 +300,14 @@ func (t *ticker) order(s plan.Start) {
 		(s.Step.Action == action.Command || len(p.Before) == 0 && len(p.After) > 0) {
 		t.r.Made.Entered = true
 	}
-	t.next.Orders = append(t.next.Orders, Order{StartBy: s.StartBy, Order: action.Order{
+	t.next.Orders = append(t.next.Orders, Order{StartBy: s.StartBy, Here: s.Step.Here, Order: action.Order{
 		Run: t.r.ID, Step: s.Step.ID, Attempt: s.Attempt, Target: s.Step.Target,
 		Kind: s.Step.Action, Packages: s.Step.Packages, BootID: s.Step.BootID,
-		Command: s.Step.Command, DryRun: s.Step.DryRun, Timeout: s.Step.Timeout,
+		Command: s.Step.Command, DryRun: s.Step.DryRun, With: s.Step.With, Timeout: s.Step.Timeout,
 	}})
+	if s.Step.Every > 0 && s.Attempt-st.Expired > 1 {
+		return // its first attempt was told
+	}
 	what := deed(s.Step)
 	if n := len(s.Step.Packages); n > 0 {
 		what += " of " + plan.Count(n, "package")
@@ -318,6 +326,8 @@ func (t *ticker) hold() {
 // deed is what a step does, in words.
 func deed(s plan.Step) string {
 	switch {
+	case s.Title != "":
+		return s.Title
 	case s.Command != "":
 		return fmt.Sprintf("%s %q", s.Action, s.Command)
 	case s.DryRun:
@@ -349,10 +359,16 @@ func (t *ticker) settle(d plan.Decision) {
 	if !t.r.Made.Entered && (t.r.State == Paused || t.r.State == Waiting && t.shut()) {
 		t.r.Holds = nil // nothing is under way or to be brought back, and nothing starts soon
 	}
-	if t.r.State == Waiting && len(d.Waits) > 0 && (len(before) == 0 || before[0].Reason.Code != d.Waits[0].Reason.Code) {
+	if t.r.State == Waiting && len(d.Waits) > 0 && t.worthTelling(d.Waits[0].Reason) && (len(before) == 0 || before[0].Reason.Code != d.Waits[0].Reason.Code) {
 		t.say(engineName, history.RunWaiting, d.Waits[0].Step, "waits: "+d.Waits[0].Reason.Words("en", t.r.Window.Recurrence.Zone()))
 	}
 	t.next.Wake = t.wake()
+}
+
+// worthTelling reports whether a reason to wait belongs into the history: what
+// a runbook looks at again within seconds does not.
+func (t *ticker) worthTelling(r plan.Reason) bool {
+	return t.r.Book == nil || r.Code != plan.Backoff && r.Code != plan.Stale && r.Code != plan.Stopped
 }
 
 // shut reports whether no window is open for what is left.
@@ -373,6 +389,7 @@ func (t *ticker) wake() time.Time {
 	}
 	sooner(t.open.End)
 	sooner(t.slotOpen.End)
+	sooner(t.soon)
 	if t.mayMiss() {
 		sooner(t.missedAt())
 	}

@@ -24,6 +24,7 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/run"
+	"upkeep/internal/runbook"
 	"upkeep/internal/window"
 )
 
@@ -76,6 +77,7 @@ type Tx interface {
 	Schedules
 	Templates
 	Groups
+	Runbooks
 	Freezes
 	Images
 	Runs
@@ -92,6 +94,7 @@ type Tx interface {
 const (
 	RunWork      = "run/"
 	ScheduleWork = "schedule/"
+	OrderWork    = "order/"
 )
 
 // RunKey is the work row that moves a run.
@@ -99,6 +102,10 @@ func RunKey(id string) string { return RunWork + id }
 
 // ScheduleKey is the work row that opens a schedule's runs.
 func ScheduleKey(id string) string { return ScheduleWork + id }
+
+// OrderKey is the work row that has the control plane's own hands carry out an
+// order.
+func OrderKey(key string) string { return OrderWork + key }
 
 // Work is the writing half of the queue.
 type Work interface {
@@ -132,6 +139,7 @@ type Targets interface {
 // TargetFilter selects targets; empty fields select all.
 type TargetFilter struct {
 	Project string
+	Kind    fleet.Kind
 	Group   string   // with Project: names of groups are unique in a project only
 	Images  []string // only those made from one of these images; nil: whichever
 	After   string   // only ids after this one
@@ -161,6 +169,17 @@ type Templates interface {
 	// returns what is stored now.
 	PutTemplate(t fleet.Template) (fleet.Template, error)
 	DeleteTemplate(id string) error
+}
+
+// Runbooks are what is done to services.
+type Runbooks interface {
+	Runbook(project, name string) (runbook.Stored, error)
+	// Runbooks lists by project and name. Empty project: those of every project.
+	Runbooks(project string) ([]runbook.Stored, error)
+	// PutRunbook inserts (Revision 0) or replaces by compare-and-set, and
+	// returns what is stored now.
+	PutRunbook(b runbook.Stored) (runbook.Stored, error)
+	DeleteRunbook(project, name string) error
 }
 
 // Groups are the redundancy groups that somebody has described.

@@ -14,6 +14,7 @@ import (
 
 	"upkeep/internal/fleet"
 	"upkeep/internal/run"
+	"upkeep/internal/runbook"
 	"upkeep/internal/window"
 )
 
@@ -57,6 +58,11 @@ type templateDoc struct {
 
 type groupDoc struct {
 	fleet.Group
+	Revision absent `json:",omitempty"`
+}
+
+type runbookDoc struct {
+	runbook.Stored
 	Revision absent `json:",omitempty"`
 }
 

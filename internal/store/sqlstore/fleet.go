@@ -58,6 +58,7 @@ func (t *tx) Targets(f store.TargetFilter) ([]fleet.Target, error) {
 
 func whichTargets(f store.TargetFilter) (w filter) {
 	w.equal("project", f.Project)
+	w.equal("kind", string(f.Kind))
 	w.equal("grp", f.Group)
 	if f.After != "" {
 		w.add("id > ?", f.After)
@@ -108,9 +109,9 @@ func (t *tx) SetTarget(target fleet.Target) error {
 		}
 		observed = text
 	}
-	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed, target.Image}
+	args := []any{target.ID, target.Project, target.Name, target.Group, doc, observed, target.Image, string(target.Kind)}
 	done, err := t.redo("target", target.Revision, `UPDATE targets SET doc = $5, observed = $6, revision = revision + 1
-		WHERE id = $1 AND revision = $8 AND project = $2 AND name = $3 AND grp = $4 AND image = $7`, args)
+		WHERE id = $1 AND revision = $9 AND project = $2 AND name = $3 AND grp = $4 AND image = $7 AND kind = $8`, args)
 	if done || err != nil {
 		return err
 	}
@@ -118,10 +119,10 @@ func (t *tx) SetTarget(target fleet.Target) error {
 		target.Project, target.Name, target.ID); err != nil {
 		return err
 	}
-	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, image, generation, numbered, revision)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 1) ON CONFLICT DO NOTHING`
-	update := `UPDATE targets SET project = $2, name = $3, grp = $4, doc = $5, observed = $6, image = $7, revision = revision + 1
-		WHERE id = $1 AND revision = $8`
+	insert := `INSERT INTO targets (id, project, name, grp, doc, observed, image, kind, generation, numbered, revision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 1) ON CONFLICT DO NOTHING`
+	update := `UPDATE targets SET project = $2, name = $3, grp = $4, doc = $5, observed = $6, image = $7, kind = $8, revision = revision + 1
+		WHERE id = $1 AND revision = $9`
 	return t.put("target", target.ID, target.Revision, insert, update, args)
 }
 

@@ -1,0 +1,348 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
+	"upkeep/internal/history"
+	"upkeep/internal/identity"
+	"upkeep/internal/run"
+	"upkeep/internal/runbook"
+	"upkeep/internal/store"
+)
+
+// ServiceSpec is what a caller says of a service.
+type ServiceSpec struct {
+	Project string
+	Name    string
+	Labels  map[string]string
+	Service fleet.Service
+}
+
+// Service is a service with what concerns it now.
+type Service struct {
+	Target fleet.Target // its Service is set
+	Open   []run.Run    // runs that have not ended
+}
+
+// PutService creates the service of that name, or changes it. made tells which.
+func (d *Desk) PutService(ctx context.Context, c Caller, s ServiceSpec) (out fleet.Target, made bool, err error) {
+	s.Project = c.project(s.Project)
+	if err := c.may(identity.Write, s.Project, "project", s.Project); err != nil {
+		return out, false, err
+	}
+	wanted := fleet.Target{Project: s.Project, Name: s.Name, Kind: fleet.ServiceKind, Labels: s.Labels, Service: &s.Service}
+	if err := wanted.Validate(); err != nil {
+		return out, false, err
+	}
+	if err := s.Service.Validate(); err != nil {
+		return out, false, err
+	}
+	err = d.once(ctx, c, fmt.Sprintf("service %+v", s), func(tx store.Tx) (string, error) {
+		t, err := tx.TargetNamed(s.Project, s.Name)
+		switch {
+		case err == nil && t.Kind != fleet.ServiceKind:
+			return "", fault.Conflict("%s is the name of a %s in this project", s.Name, t.Kind)
+		case err == nil:
+			made = false
+			t.Labels, t.Service = wanted.Labels, wanted.Service
+		case fault.Is(err, fault.KindNotFound):
+			made, t = true, wanted
+			t.ID, t.Created = d.newID(), time.Now()
+		default:
+			return "", err
+		}
+		if _, err := hosts(tx, t); err != nil {
+			return "", err
+		}
+		if out, err = tx.PutTarget(t); err != nil {
+			return "", err
+		}
+		verb := "changed"
+		if made {
+			verb = "created"
+		}
+		text := "service %s %s: %d members, quorum %d"
+		return put(out.ID, made), tx.AddFacts(c.fact(out.Project, out.ID, history.ServiceSet, text, out.Name, verb, len(s.Service.Members), s.Service.Quorum))
+	}, func(tx store.Tx, did string) error {
+		var id string
+		id, made = wasPut(did)
+		out, err = tx.Target(id)
+		return err
+	})
+	return out, made, err
+}
+
+// hosts are the ids of the servers that a service's members run on.
+func hosts(tx store.Targets, t fleet.Target) (map[string]string, error) {
+	all := map[string]string{}
+	for _, m := range t.Service.Members {
+		if m.Server == "" {
+			continue
+		}
+		srv, err := tx.TargetNamed(t.Project, m.Server)
+		if fault.Is(err, fault.KindNotFound) || err == nil && srv.Kind != fleet.Server {
+			return nil, fault.Invalid("members."+m.Name+".server", "there is no server %q in project %s", m.Server, t.Project)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[m.Name] = srv.ID
+	}
+	return all, nil
+}
+
+// Services lists by name.
+func (d *Desk) Services(ctx context.Context, c Caller, project string) (all []Service, err error) {
+	project = c.scope(project)
+	if err := c.May(identity.Read, project); err != nil {
+		return nil, err
+	}
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		targets, err := tx.Targets(store.TargetFilter{Project: project, Kind: fleet.ServiceKind})
+		all = nil
+		for _, t := range targets {
+			open, err := tx.Runs(store.RunFilter{Target: t.ID, Open: true})
+			if err != nil {
+				return err
+			}
+			all = append(all, Service{Target: t, Open: open})
+		}
+		return err
+	})
+	return all, err
+}
+
+// Service finds one by id or by name.
+func (d *Desk) Service(ctx context.Context, c Caller, project, idOrName string) (s Service, err error) {
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		if s.Target, err = findService(tx, c, identity.Read, project, idOrName); err != nil {
+			return err
+		}
+		s.Open, err = tx.Runs(store.RunFilter{Target: s.Target.ID, Open: true})
+		return err
+	})
+	return s, err
+}
+
+// DeleteService removes a service with its schedules. Conflict: something is
+// being done to it.
+func (d *Desk) DeleteService(ctx context.Context, c Caller, project, idOrName string) error {
+	return d.once(ctx, c, "delete service "+c.project(project)+"/"+idOrName, func(tx store.Tx) (string, error) {
+		t, err := findService(tx, c, identity.Write, project, idOrName)
+		if err != nil {
+			return "", err
+		}
+		open, err := tx.Runs(store.RunFilter{Target: t.ID, Open: true, Limit: 1})
+		if err != nil {
+			return "", err
+		}
+		if len(open) > 0 {
+			return "", fault.Conflict("run %s is at work on service %s: abort it and wait for its end", open[0].ID, t.Name)
+		}
+		if err := tx.DeleteTarget(t.ID); err != nil {
+			return "", err
+		}
+		return t.ID, tx.AddFacts(c.fact(t.Project, t.ID, history.ServiceSet, "service %s removed", t.Name))
+	}, func(store.Tx, string) error { return nil })
+}
+
+func findService(tx store.Tx, c Caller, verb identity.Verb, project, idOrName string) (fleet.Target, error) {
+	t, err := tx.Target(idOrName)
+	if fault.Is(err, fault.KindNotFound) {
+		t, err = tx.TargetNamed(c.project(project), idOrName)
+	}
+	if fault.Is(err, fault.KindNotFound) || err == nil && t.Kind != fleet.ServiceKind {
+		return fleet.Target{}, fault.NotFound("service", idOrName)
+	}
+	if err != nil {
+		return t, err
+	}
+	return t, c.may(verb, t.Project, "service", idOrName)
+}
+
+// CheckRunbook blames the first field of a runbook that can't be. It stores nothing.
+func (d *Desk) CheckRunbook(c Caller, b runbook.Book) error {
+	if err := c.May(identity.Read, c.scope("")); err != nil {
+		return err
+	}
+	return b.Validate()
+}
+
+// PutRunbook creates the project's runbook of that name, or replaces it. made
+// tells which. Runs that are open keep the book that they were opened with.
+func (d *Desk) PutRunbook(ctx context.Context, c Caller, project string, b runbook.Book) (out runbook.Stored, made bool, err error) {
+	project = c.project(project)
+	if err := c.may(identity.Write, project, "project", project); err != nil {
+		return out, false, err
+	}
+	if err := b.Validate(); err != nil {
+		return out, false, err
+	}
+	err = d.once(ctx, c, fmt.Sprintf("runbook %s %+v", project, b), func(tx store.Tx) (string, error) {
+		old, err := tx.Runbook(project, b.Name)
+		if made = fault.Is(err, fault.KindNotFound); err != nil && !made {
+			return "", err
+		}
+		if out, err = tx.PutRunbook(runbook.Stored{Project: project, Book: b, Changed: time.Now(), Revision: old.Revision}); err != nil {
+			return "", err
+		}
+		verb := "changed"
+		if made {
+			verb = "created"
+		}
+		return put(b.Name, made), tx.AddFacts(c.fact(project, "", history.RunbookSet, "runbook %s %s", b.Name, verb))
+	}, func(tx store.Tx, did string) error {
+		_, made = wasPut(did)
+		out, err = tx.Runbook(project, b.Name)
+		return err
+	})
+	return out, made, err
+}
+
+// Runbooks lists those of a project, by name.
+func (d *Desk) Runbooks(ctx context.Context, c Caller, project string) (all []runbook.Stored, err error) {
+	project = c.project(project)
+	if err := c.may(identity.Read, project, "project", project); err != nil {
+		return nil, err
+	}
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		all, err = tx.Runbooks(project)
+		return err
+	})
+	return all, err
+}
+
+// Runbook finds one by its name.
+func (d *Desk) Runbook(ctx context.Context, c Caller, project, name string) (b runbook.Stored, err error) {
+	project = c.project(project)
+	if err := c.may(identity.Read, project, "runbook", name); err != nil {
+		return b, err
+	}
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		b, err = tx.Runbook(project, name)
+		return err
+	})
+	return b, err
+}
+
+// DeleteRunbook removes a runbook. Runs that are open go on with theirs.
+func (d *Desk) DeleteRunbook(ctx context.Context, c Caller, project, name string) error {
+	project = c.project(project)
+	if err := c.may(identity.Write, project, "runbook", name); err != nil {
+		return err
+	}
+	return d.once(ctx, c, "delete runbook "+project+"/"+name, func(tx store.Tx) (string, error) {
+		if err := tx.DeleteRunbook(project, name); err != nil {
+			return "", err
+		}
+		return name, tx.AddFacts(c.fact(project, "", history.RunbookSet, "runbook %s removed", name))
+	}, func(store.Tx, string) error { return nil })
+}
+
+// BookSpec is what a caller says of a run of a runbook.
+type BookSpec struct {
+	Project        string
+	Service        string // id or name
+	Runbook        string
+	Params         map[string]string
+	Duration       time.Duration // how long it may take
+	Reason         string
+	OverrideFreeze bool
+}
+
+// StartBook runs a runbook on a service, now.
+func (d *Desk) StartBook(ctx context.Context, c Caller, s BookSpec) (out run.Run, err error) {
+	if len(s.Reason) > fleet.MaxReasonBytes {
+		return out, fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(s.Reason))
+	}
+	if s.OverrideFreeze && s.Reason == "" {
+		return out, fault.Invalid("reason", "is needed to override a freeze: the history keeps it")
+	}
+	err = d.once(ctx, c, fmt.Sprintf("book %+v", s), func(tx store.Tx) (string, error) {
+		r, facts, err := d.openBook(tx, c, identity.Run, s, d.newID())
+		if err != nil {
+			return "", err
+		}
+		out = r
+		if err := putRun(tx, out, facts); err != nil {
+			return "", err
+		}
+		out, err = tx.Run(out.ID)
+		return out.ID, err
+	}, func(tx store.Tx, id string) error {
+		out, err = tx.Run(id)
+		return err
+	})
+	return out, err
+}
+
+func (d *Desk) openBook(tx store.Tx, c Caller, verb identity.Verb, s BookSpec, id string) (r run.Run, facts []history.Fact, err error) {
+	t, err := findService(tx, c, verb, s.Project, s.Service)
+	if err != nil {
+		return r, nil, err
+	}
+	open, err := tx.Runs(store.RunFilter{Target: t.ID, Open: true, Limit: 1})
+	if err != nil {
+		return r, nil, err
+	}
+	if len(open) > 0 && verb == identity.Run {
+		return r, nil, fault.Conflict("service %s is being maintained already, by run %s", t.Name, open[0].ID)
+	}
+	book, err := tx.Runbook(t.Project, s.Runbook)
+	if err != nil {
+		return r, nil, err
+	}
+	on, err := hosts(tx, t)
+	if err != nil {
+		return r, nil, err
+	}
+	now := time.Now()
+	o, err := run.Now(id, t, fleet.DefaultPolicy(), c.Who(), s.Reason, s.Duration, s.OverrideFreeze, now)
+	if err != nil {
+		return r, nil, err
+	}
+	return run.OpenBook(o, run.Book{Runbook: book.Book, Service: *t.Service, Hosts: on}, maps.Clone(s.Params), now)
+}
+
+// SimulateBook forecasts what StartBook would do, and touches nothing.
+func (d *Desk) SimulateBook(ctx context.Context, c Caller, s BookSpec) (f run.Forecast, err error) {
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		r, _, err := d.openBook(tx, c, identity.Read, s, "forecast")
+		if err != nil {
+			return err
+		}
+		w := run.World{Now: time.Now()}
+		if w.Target, err = tx.Target(r.Target); err != nil {
+			return err
+		}
+		if w.Freezes, err = tx.Freezes(r.Project, w.Now); err != nil {
+			return err
+		}
+		f = run.Predict(r, w)
+		return nil
+	})
+	return f, err
+}
+
+// Approve lets a step of a run begin that waits for a person's approval.
+func (d *Desk) Approve(ctx context.Context, c Caller, id, step string) (run.Run, error) {
+	return d.move(ctx, c, id, "approve "+step, func(r run.Run) (run.Run, []history.Fact, error) {
+		return r.Approve(c.Who(), step, time.Now())
+	})
+}
+
+// Unapproved lists the steps of a run that wait for a person's approval now.
+func Unapproved(r run.Run) (steps []string) {
+	for _, w := range r.Waits {
+		if step, ok := w.Reason.Approval(); ok && !slices.Contains(steps, step) {
+			steps = append(steps, step)
+		}
+	}
+	return steps
+}

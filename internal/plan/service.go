@@ -1,0 +1,261 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
+	"upkeep/internal/runbook"
+)
+
+// ServiceView is what the service recipe reads.
+type ServiceView struct {
+	ID      string // the service's
+	Name    string
+	Service fleet.Service
+	Hosts   map[string]string // member → the id of its server
+	Pace    fleet.Pace        // the service's own
+	Book    runbook.Book
+	Params  map[string]string
+
+	// Leave asks for what is left of members that are out, and nothing else:
+	// those of whom something was done are put back when they are ready, the
+	// others at once.
+	Leave   bool
+	Out     map[string]bool // members that were taken out and are not back
+	Did     map[string]bool // members of whom something was done
+	Through map[string]bool // members that are done with
+	Opened  bool            // what comes before the members is done
+}
+
+// Proof is a check that must hold, fresh, before a step.
+type Proof struct {
+	Step   Step
+	Fresh  time.Duration // how old its answer may be
+	Settle time.Duration // how long after the last change it begins to tell
+}
+
+// Service is the recipe of a runbook: once before, then member after member,
+// then once after. It returns the root, and the proofs that steps need by the
+// names of their facts. Invalid: a value that the service does not have.
+func Service(v ServiceView, generation int64) (root Node, proofs map[string]Proof, err error) {
+	b := bookPlan{v: v, generation: generation, proofs: map[string]Proof{}}
+	root = Node{ID: b.id("all"), Shape: Sequence}
+	if v.Leave {
+		for _, m := range v.Service.Members {
+			if v.Out[m.Name] {
+				root.Children = append(root.Children, b.back(m, v.Did[m.Name])...)
+			}
+		}
+		return root, nil, b.err
+	}
+	if !v.Opened {
+		b.add(&root, v.Book.Before, nil, PhaseBefore)
+	}
+	group := Node{ID: b.id("members"), Shape: Rolling, Limits: Limits{MaxUnavailable: max(v.Book.MaxUnavailable, 1)}}
+	for _, m := range v.Service.Members {
+		if !v.Through[m.Name] {
+			group.Children = append(group.Children, b.member(m))
+		}
+	}
+	// Those that are through are up, as the proofs say: the quorum of the rest.
+	if up := len(v.Service.Members) - len(group.Children); v.Service.Quorum > up {
+		group.Limits.Quorum = v.Service.Quorum - up
+	}
+	if len(group.Children) > 0 {
+		root.Children = append(root.Children, group)
+	}
+	b.add(&root, v.Book.After, nil, PhaseAfter)
+	return root, b.proofs, b.err
+}
+
+type bookPlan struct {
+	v          ServiceView
+	generation int64
+	proofs     map[string]Proof
+	err        error
+}
+
+func (b *bookPlan) id(parts ...string) string {
+	return fmt.Sprintf("g%d.%s", b.generation, strings.Join(parts, "."))
+}
+
+// add plans the steps of a phase below n.
+func (b *bookPlan) add(n *Node, steps []runbook.Step, m *fleet.Member, phase Phase) {
+	for _, s := range steps {
+		n.Children = append(n.Children, b.steps(s, m, phase)...)
+	}
+}
+
+// member is what is done with one member, as one child of the rolling group.
+func (b *bookPlan) member(m fleet.Member) Node {
+	n := Node{ID: b.id(m.Name), Shape: Sequence, Member: m.Name, Born: m.Born}
+	book := b.v.Book.Member
+	b.add(&n, book.Drain, &m, PhaseDrain)
+	b.add(&n, book.Do, &m, PhaseDo)
+	n.Children[0].Step.Needs = append(n.Children[0].Step.Needs, b.prove(m)...)
+	b.add(&n, book.Await, &m, PhaseAwait)
+	b.add(&n, book.Ready, &m, PhaseReady)
+	// A member that is taken out must have time to come back in the same window.
+	var tail time.Duration
+	for _, c := range slices.Backward(n.Children) {
+		tail += c.Step.Estimate
+	}
+	for i := range n.Children {
+		tail -= n.Children[i].Step.Estimate
+		if !n.Children[i].Step.Closing {
+			n.Children[i].Step.Tail = tail
+		}
+	}
+	return n
+}
+
+// back is what is left to do of a member that is out.
+func (b *bookPlan) back(m fleet.Member, did bool) []Node {
+	var n Node
+	if did {
+		b.add(&n, b.v.Book.Member.Await, &m, PhaseAwait)
+	}
+	b.add(&n, b.v.Book.Member.Ready, &m, PhaseReady)
+	return n.Children
+}
+
+// prove lists the facts that must hold before m is taken out.
+func (b *bookPlan) prove(m fleet.Member) (facts []string) {
+	for _, c := range b.v.Book.Prove {
+		for _, n := range b.steps(c.Step, &m, PhaseProve) {
+			fresh := c.Fresh
+			if fresh == 0 {
+				fresh = runbook.DefaultFresh
+			}
+			s := n.Step
+			s.Attempts = 1
+			b.proofs[s.ID] = Proof{Step: s, Fresh: fresh, Settle: c.Settle}
+			facts = append(facts, s.ID)
+		}
+	}
+	return facts
+}
+
+// steps are the leaves of one step of the book: one for each place where it is done.
+func (b *bookPlan) steps(s runbook.Step, m *fleet.Member, phase Phase) (nodes []Node) {
+	var path []string
+	if m != nil {
+		path = append(path, m.Name)
+	}
+	path = append(path, s.Name)
+	defer func() {
+		// A step at several places is approved once, and soaks once.
+		if first := len(nodes) > 0; first && (s.Approval || s.NoReturn) {
+			nodes[0].Step.Needs = append(nodes[0].Step.Needs, FactApproved+nodes[0].Step.ID)
+		}
+		if first := len(nodes) > 0; first && s.Soak > 0 {
+			nodes[0].Step.Needs, nodes[0].Step.Soak = append(nodes[0].Step.Needs, FactSoaked+nodes[0].Step.ID), s.Soak
+		}
+	}()
+	switch s.On {
+	case runbook.Here, runbook.Self:
+		return []Node{b.leaf(s, m, nil, phase, path)}
+	case runbook.Proxies:
+		for _, p := range b.v.Service.Proxies {
+			nodes = append(nodes, b.leaf(s, m, &p, phase, append(slices.Clone(path), p.Name)))
+		}
+	case runbook.Others, runbook.All:
+		for _, o := range b.v.Service.Members {
+			if s.On == runbook.All || m == nil || o.Name != m.Name {
+				nodes = append(nodes, b.leaf(s, &o, nil, phase, append(slices.Clone(path), o.Name)))
+			}
+		}
+	}
+	return nodes
+}
+
+// leaf is one step at one place: at m, at p, or here. path makes its id.
+func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase Phase, path []string) Node {
+	names := runbook.Names{"param": b.v.Params, "service": named(b.v.Service.With, b.v.Name)}
+	if m != nil {
+		names["member"] = named(m.With, m.Name)
+	}
+	if p != nil {
+		names["proxy"] = named(p.With, p.Name)
+	}
+	with, err := names.Fill(s)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	target := b.v.ID
+	if s.Kind.Names() {
+		if target = b.v.Hosts[m.Name]; target == "" && b.err == nil {
+			b.err = fault.Invalid("members."+m.Name+".server", "is needed: step %s runs the command %q on its host", s.Name, s.Command)
+		}
+	}
+	est := s.Estimate
+	if est == 0 {
+		est = b.v.Pace.Estimate(s.Kind, 1, nil)
+	}
+	timeout := s.Timeout
+	if timeout == 0 {
+		timeout = max(4*est, minBookTimeout)
+	}
+	st := Step{
+		ID: b.id(path...), Target: target, Action: s.Kind, Command: s.Command, With: with, Here: !s.Kind.Names(),
+		Disrupts: s.Kind.Disrupts(), Estimate: est, Timeout: timeout, Attempts: attempts(s), Every: bookRetry, Undo: UndoNone,
+		Title: strings.Join(path, " "), Phase: phase,
+	}
+	switch {
+	case phase == PhaseAwait || phase == PhaseReady:
+		st.Closing, st.Strict = true, true
+	case s.NoReturn:
+		st.Undo = ForwardOnly
+	case phase == PhaseDrain && st.Disrupts:
+		st.Undo = UndoReverse
+	}
+	if s.Kind.Names() {
+		st.At = m.Name
+	}
+	if phase != PhaseBefore && phase != PhaseAfter {
+		st.Member = path[0]
+	}
+	return Node{ID: st.ID + ".node", Shape: Leaf, Step: st}
+}
+
+// The facts that persons and time make.
+const (
+	FactApproved = "approved/" // and the step's id
+	FactSoaked   = "soaked/"   // and the step's id
+)
+
+// How steps of runbooks are tried.
+const (
+	minBookTimeout = time.Minute
+	bookRetry      = 2 * time.Second
+	lookAttempts   = 60 // two minutes and more, for what only looks
+)
+
+func attempts(s runbook.Step) int {
+	switch {
+	case s.Attempts > 0:
+		return s.Attempts
+	case s.Kind == action.Command || s.Kind == action.Backup:
+		return 1 // nobody knows whether it may be done twice
+	case s.Kind == action.Balance:
+		return lookAttempts // setting a state again changes nothing; sessions take their time to end
+	}
+	return lookAttempts
+}
+
+func named(with map[string]string, name string) map[string]string {
+	all := maps.Clone(with)
+	if all == nil {
+		all = map[string]string{}
+	}
+	if all["name"] == "" {
+		all["name"] = name
+	}
+	return all
+}

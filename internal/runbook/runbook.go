@@ -1,0 +1,319 @@
+// Package runbook says how the members of a service are maintained, as data:
+// what is proved before a member is taken out, how it is taken out, what is
+// done to it, when it is ready, how it is put back. It does nothing; plan makes
+// a plan of it. Values are text with places for names in double braces, such as
+// {{member.url}}; they are put in when the plan is made, and no shell sees them.
+package runbook
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/fault"
+)
+
+// Book is one runbook.
+type Book struct {
+	Name        string
+	Title       string
+	Description string
+	Params      []Param
+
+	MaxUnavailable int           // members out at once; 0 means 1
+	Budget         time.Duration // what one member may take from its first step to its last; 0: no limit
+	Gap            time.Duration // pause between members
+	Prove          []Check       // what must hold, fresh, before each member is taken out
+
+	Before []Step // once, before the first member
+	Member Member
+	After  []Step // once, after the last member
+}
+
+// Stored is a runbook as it is kept.
+type Stored struct {
+	Project  string
+	Book     Book // its name is unique in the project
+	Changed  time.Time
+	Revision int64
+}
+
+// Member is what is done with each member, phase by phase.
+type Member struct {
+	Drain []Step // takes it out; it is put back if the rest can't begin
+	Do    []Step
+	Await []Step // proves that it is ready, by what it answers and not by an open port
+	Ready []Step // puts it back; not done for a member that is not ready
+}
+
+// Step is one thing to do.
+type Step struct {
+	Name     string
+	Kind     action.Kind
+	On       On
+	Command  string            // for commands: a name in the host's own list
+	With     map[string]string // values, with places for names
+	Estimate time.Duration     // 0: a careful guess
+	Timeout  time.Duration     // 0: four times the estimate
+	Attempts int               // 0: 1, and 3 for what changes nothing
+	NoReturn bool              // nothing leads back from here: a person approves it, knowing that
+	Approval bool              // a person approves it before it begins
+	Soak     time.Duration     // how long nothing is done before it begins
+}
+
+// On is where a step is done.
+type On string
+
+// The places of steps.
+const (
+	Here    On = ""        // by the control plane itself
+	Self    On = "member"  // on the member's host
+	Others  On = "others"  // for each other member, by the control plane; checks only
+	All     On = "all"     // for each member
+	Proxies On = "proxies" // for each of the service's proxies, by the control plane
+)
+
+// Check is a step that changes nothing and says whether something holds.
+type Check struct {
+	Step
+	Fresh  time.Duration // how old its answer may be when it is relied on; 0: 10 s
+	Settle time.Duration // how long after the last change it begins to tell: before, it may still say what was
+}
+
+// DefaultFresh is how old a proof may be.
+const DefaultFresh = 10 * time.Second
+
+// Param is a value that a run is given.
+type Param struct {
+	Name        string
+	Description string
+	Type        ParamType
+	Default     string
+	Required    bool
+	Enum        []string
+	Pattern     string // for strings: what the whole value must match
+}
+
+// ParamType is a sort of value.
+type ParamType string
+
+// The sorts of values.
+const (
+	String   ParamType = "string"
+	Integer  ParamType = "integer"
+	Boolean  ParamType = "boolean"
+	Duration ParamType = "duration"
+	Digest   ParamType = "digest" // of an image: sha256 and 64 hex digits
+)
+
+// Limits of a runbook.
+const (
+	MaxSteps  = 64 // in one phase
+	MaxParams = 32
+	MaxValue  = 4096 // bytes of one value
+	MaxSoak   = 60 * 24 * time.Hour
+	maxText   = 4096
+)
+
+var (
+	bookName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	stepName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$`)
+	keyName  = regexp.MustCompile(`^[a-z][A-Za-z0-9]{0,31}$`)
+	digest   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+)
+
+// kinds are what a step may be, and what values each needs.
+var kinds = map[action.Kind][]string{
+	action.Command: {}, action.Check: {}, action.Backup: {},
+	action.Balance: {"backend", "server", "state"},
+	action.HTTP:    {"url"},
+	action.Query:   {"url", "query", "op", "value"},
+}
+
+// Validate blames the first field that can't be, by its path in the document,
+// such as "member.do[0].with.url".
+func (b Book) Validate() error {
+	if !bookName.MatchString(b.Name) {
+		return fault.Invalid("name", "%q is no name: 1 to 63 small letters, digits and dashes", b.Name)
+	}
+	switch {
+	case len(b.Title) > 200 || len(b.Description) > maxText:
+		return fault.Invalid("description", "title and description may have 200 and %d bytes", maxText)
+	case b.MaxUnavailable < 0:
+		return fault.Invalid("maxUnavailable", "must be at least 1, not %d", b.MaxUnavailable)
+	case b.Budget < 0 || b.Budget > 24*time.Hour:
+		return fault.Invalid("budget", "must be from 0 to 24h, not %v", b.Budget)
+	case b.Gap < 0 || b.Gap > 24*time.Hour:
+		return fault.Invalid("gap", "must be from 0 to 24h, not %v", b.Gap)
+	case len(b.Member.Do) == 0:
+		return fault.Invalid("member.do", "is empty: the runbook does nothing")
+	case len(b.Member.Await) == 0:
+		return fault.Invalid("member.await", "is empty: nothing would prove that a member is ready before the next one is taken out")
+	case len(b.Member.Drain) > 0 && len(b.Member.Ready) == 0:
+		return fault.Invalid("member.ready", "is empty: what is drained is to be put back")
+	}
+	if err := b.validParams(); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, phase := range b.phases() {
+		if len(phase.steps) > MaxSteps {
+			return fault.Invalid(phase.field, "at most %d steps, not %d", MaxSteps, len(phase.steps))
+		}
+		for i, s := range phase.steps {
+			if err := b.validStep(phase, i, s, seen); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// phase is a list of steps with what may stand in it.
+type phase struct {
+	field  string
+	steps  []Step
+	once   bool // there is no member
+	checks bool // nothing in it may change anything
+}
+
+func (b Book) phases() []phase {
+	prove := make([]Step, len(b.Prove))
+	for i, c := range b.Prove {
+		prove[i] = c.Step
+	}
+	return []phase{
+		{field: "prove", steps: prove, checks: true},
+		{field: "before", steps: b.Before, once: true},
+		{field: "member.drain", steps: b.Member.Drain},
+		{field: "member.do", steps: b.Member.Do},
+		{field: "member.await", steps: b.Member.Await, checks: true},
+		{field: "member.ready", steps: b.Member.Ready},
+		{field: "after", steps: b.After, once: true},
+	}
+}
+
+func (b Book) validParams() error {
+	if len(b.Params) > MaxParams {
+		return fault.Invalid("params", "at most %d, not %d", MaxParams, len(b.Params))
+	}
+	seen := map[string]bool{}
+	for _, p := range b.Params {
+		field := "params." + p.Name
+		switch {
+		case !keyName.MatchString(p.Name):
+			return fault.Invalid("params", "%q is no name: a small letter, then up to 31 letters and digits", p.Name)
+		case seen[p.Name]:
+			return fault.Invalid(field, "stands twice")
+		case !slices.Contains([]ParamType{String, Integer, Boolean, Duration, Digest}, p.Type):
+			return fault.Invalid(field+".type", "must be string, integer, boolean, duration or digest, not %q", p.Type)
+		case p.Pattern != "" && p.Type != String:
+			return fault.Invalid(field+".pattern", "goes with strings only")
+		}
+		if _, err := regexp.Compile(p.Pattern); err != nil {
+			return fault.Invalid(field+".pattern", "%v", err)
+		}
+		if p.Default != "" {
+			if err := p.Check(p.Default); err != nil {
+				return fault.Invalid(field+".default", "%s", reason(err))
+			}
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}
+
+func reason(err error) string {
+	_, text, ok := strings.Cut(err.Error(), ": ")
+	if !ok {
+		return err.Error()
+	}
+	return text
+}
+
+func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
+	field := in.field + "[" + itoa(i) + "]"
+	needs, known := kinds[s.Kind]
+	switch {
+	case !stepName.MatchString(s.Name):
+		return fault.Invalid(field+".name", "%q is no name: 1 to 33 small letters, digits and dashes", s.Name)
+	case seen[s.Name]:
+		return fault.Invalid(field+".name", "%q stands twice in the runbook", s.Name)
+	case !known:
+		return fault.Invalid(field+".kind", "%q is no kind of step; there are command, check, backup, balance, http and query", s.Kind)
+	case in.checks && s.Kind.Disrupts():
+		return fault.Invalid(field+".kind", "%s changes something, and here only what looks may stand: check, http, query", s.Kind)
+	case s.Kind.Names() != (s.Command != ""):
+		return fault.Invalid(field+".command", "goes with the kinds command, check and backup, and only with them")
+	case s.Estimate < 0 || s.Timeout < 0 || s.Timeout > 0 && s.Timeout < s.Estimate:
+		return fault.Invalid(field+".timeout", "must not be less than the estimate %v, nor less than 0", s.Estimate)
+	case s.Attempts < 0 || s.Attempts > 100:
+		return fault.Invalid(field+".attempts", "must be from 1 to 100, not %d", s.Attempts)
+	case s.Soak < 0 || s.Soak > MaxSoak:
+		return fault.Invalid(field+".soak", "must be from 0 to %v, not %v", MaxSoak, s.Soak)
+	}
+	if err := validPlace(field, in, s); err != nil {
+		return err
+	}
+	for _, key := range needs {
+		if s.With[key] == "" {
+			return fault.Invalid(field+".with."+key, "is needed by the kind %s", s.Kind)
+		}
+	}
+	for key, value := range s.With {
+		switch {
+		case !keyName.MatchString(key):
+			return fault.Invalid(field+".with", "%q is no key", key)
+		case len(value) > MaxValue:
+			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), MaxValue)
+		}
+		if err := b.validPlaces(field+".with."+key, value, in.once && s.On == Here); err != nil {
+			return err
+		}
+	}
+	seen[s.Name] = true
+	return nil
+}
+
+// validPlace is about where a step is done.
+func validPlace(field string, in phase, s Step) error {
+	named := s.Kind.Names()
+	switch {
+	case !slices.Contains([]On{Here, Self, Others, All, Proxies}, s.On):
+		return fault.Invalid(field+".on", "must be member, others, all, proxies or left out, not %q", s.On)
+	case named && s.On != Self && s.On != All && s.On != Others:
+		return fault.Invalid(field+".on", "a %s runs on a host: say member, others or all", s.Kind)
+	case !named && s.On == Self && s.Kind == action.Balance:
+		return fault.Invalid(field+".on", "a balancer's state is set at its proxies: say proxies")
+	case in.once && (s.On == Self || s.On == Others):
+		return fault.Invalid(field+".on", "there is no member here: say all, proxies, or leave it out")
+	case s.On == Others && s.Kind.Disrupts():
+		return fault.Invalid(field+".on", "the others are only looked at while a member is out")
+	}
+	return nil
+}
+
+var place = regexp.MustCompile(`\{\{([^{}]*)\}\}`)
+
+// validPlaces blames a place that no name can fill.
+func (b Book) validPlaces(field, value string, noMember bool) error {
+	for _, m := range place.FindAllStringSubmatch(value, -1) {
+		scope, key, _ := strings.Cut(strings.TrimSpace(m[1]), ".")
+		switch {
+		case !keyName.MatchString(key):
+			return fault.Invalid(field, "%q: write {{member.KEY}}, {{proxy.KEY}}, {{service.KEY}} or {{param.KEY}}", m[0])
+		case scope == "param" && !slices.ContainsFunc(b.Params, func(p Param) bool { return p.Name == key }):
+			return fault.Invalid(field, "%q: there is no parameter of that name", m[0])
+		case scope == "member" && noMember:
+			return fault.Invalid(field, "%q: there is no member here", m[0])
+		case !slices.Contains([]string{"param", "member", "proxy", "service"}, scope):
+			return fault.Invalid(field, "%q: write {{member.KEY}}, {{proxy.KEY}}, {{service.KEY}} or {{param.KEY}}", m[0])
+		}
+	}
+	if rest := place.ReplaceAllString(value, ""); strings.Contains(rest, "{{") || strings.Contains(rest, "}}") {
+		return fault.Invalid(field, "has braces that do not match")
+	}
+	return nil
+}
