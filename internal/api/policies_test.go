@@ -416,3 +416,29 @@ func TestCompliance(t *testing.T) {
 		t.Errorf("another project's: %d %s", a.status, a.text)
 	}
 }
+
+// TestDryRunRepairsNothing: a dry run changes nothing, not even what is half done.
+func TestDryRunRepairsNothing(t *testing.T) {
+	h, ctx := newHouse(t), t.Context()
+	server := h.server("red", "web-1")
+	h.observe(server.ID)
+	h.update(func(tx store.Tx) error {
+		t, err := tx.Target(server.ID)
+		if err != nil {
+			return err
+		}
+		t.Observed.HalfConfigured = []string{"vim"}
+		_, err = tx.PutTarget(t)
+		return err
+	})
+	f, err := h.viewer.Simulate(ctx, client.SimulationInput{Server: "web-1", Duration: "2h", Policy: &client.Policy{DryRun: true}}, nil)
+	h.must(err)
+	for _, s := range f.Steps {
+		if s.Disrupts {
+			t.Errorf("a dry run would %s: %+v", s.Action, f)
+		}
+	}
+	if f.Outcome != "succeeded" || !strings.Contains(f.Text, "2 packages would be installed") || !strings.Contains(f.Text, "half configured: vim") {
+		t.Errorf("it comes to %s: %s", f.Outcome, f.Text)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,7 @@ func (a *app) applyCommand() *cobra.Command {
 	var files []string
 	var dry bool
 	cmd := &cobra.Command{
-		Use: "apply -f FILE", Short: "Create or change servers, schedules, freezes and images from YAML",
+		Use: "apply -f FILE", Short: "Create or change servers, schedules, policies, groups, freezes and images",
 		Long: `Reads YAML documents and makes them so. For each is said whether it was created,
 changed or unchanged. What is already so is not sent.
 
@@ -74,20 +73,23 @@ func (a *app) readDocuments(files []string) (all []*document, err error) {
 		}
 		all = append(all, docs...)
 	}
-	// Images first, for servers are made from them, and servers before the
-	// schedules that stand on them; else as they were written.
+	// Images and policies first, for servers and schedules are made from them;
+	// then servers and their groups, before the schedules that stand on them;
+	// else as they were written.
 	slices.SortStableFunc(all, func(x, y *document) int { return rank(x) - rank(y) })
 	return all, nil
 }
 
 func rank(d *document) int {
 	switch {
-	case d.image != nil:
+	case d.image != nil, d.policy != nil:
 		return 0
 	case d.server != nil:
 		return 1
+	case d.group != nil:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // What becomes of a document.
@@ -106,13 +108,27 @@ type applied struct {
 	DryRun bool   `json:"dryRun,omitempty"`
 }
 
+// deed is one thing that apply does.
+type deed struct {
+	doc    *document
+	result string
+	do     func(context.Context) error
+}
+
 // apply looks at what there is, has the server check what it alone can, and
 // then sends what is to change.
 func (s *session) apply(ctx context.Context, docs []*document, dry bool) error {
+	if err := s.settle(ctx, docs); err != nil {
+		return err
+	}
 	verdicts := make([]string, len(docs))
+	manages := make([]management, len(docs))
 	for i, d := range docs {
 		var err error
-		if verdicts[i], err = s.compare(ctx, d, docs); err != nil {
+		if verdicts[i], err = s.compare(ctx, d, docs); err == nil {
+			manages[i], err = s.management(ctx, d)
+		}
+		if err != nil {
 			return d.refused(err)
 		}
 	}
@@ -120,23 +136,70 @@ func (s *session) apply(ctx context.Context, docs []*document, dry bool) error {
 		return err
 	}
 	var done []applied
-	for i, d := range docs {
-		if !dry && (verdicts[i] == created || verdicts[i] == changed) {
-			if err := s.send(ctx, d); err != nil {
-				return errors.Join(s.report(done, dry), d.refused(err))
+	for _, todo := range s.deeds(docs, verdicts, manages) {
+		if !dry && todo.do != nil {
+			if err := todo.do(ctx); err != nil {
+				return errors.Join(s.report(done, dry), todo.doc.refused(err))
 			}
 		}
-		kind, name, _ := strings.Cut(d.name(), " ")
-		done = append(done, applied{Kind: kind, Name: name, Result: verdicts[i], DryRun: dry})
+		kind, name, _ := strings.Cut(todo.doc.name(), " ")
+		done = append(done, applied{Kind: kind, Name: name, Result: todo.result, DryRun: dry})
 		if s.app.format == "table" {
 			suffix := ""
 			if dry {
 				suffix = " (dry run)"
 			}
-			fmt.Fprintf(s.app.out, "%s %s%s\n", clean(d.name()), verdicts[i], suffix)
+			fmt.Fprintf(s.app.out, "%s %s%s\n", clean(todo.doc.name()), todo.result, suffix)
 		}
 	}
 	return s.report(done, dry)
+}
+
+// deeds are what is to be done, in order. Who manages a server is said last:
+// one that has a schedule by then is not given the default one. But an
+// unmanaged server takes no schedules, so there it is said before them.
+func (s *session) deeds(docs []*document, verdicts []string, manages []management) []deed {
+	var all, last []deed
+	for i, d := range docs {
+		first := deed{doc: d, result: verdicts[i]}
+		if verdicts[i] == created || verdicts[i] == changed {
+			first.do = func(ctx context.Context) error { return s.send(ctx, d) }
+		}
+		all = append(all, first)
+		switch m := manages[i]; {
+		case m.want == "":
+		case m.early:
+			all = append(all, deed{d, m.want, func(ctx context.Context) error { return s.sendManagement(ctx, d) }})
+		default:
+			last = append(last, deed{d, m.want, func(ctx context.Context) error { return s.sendManagement(ctx, d) }})
+		}
+	}
+	return append(all, last...)
+}
+
+// management is what is to be said of who manages a server; nothing if it is so.
+type management struct {
+	want  string
+	early bool
+}
+
+func (s *session) management(ctx context.Context, d *document) (m management, err error) {
+	if d.server == nil || d.server.Management == "" {
+		return m, nil
+	}
+	have, err := s.serverIn(ctx, d.server.Project, d.server.Name)
+	switch {
+	case client.Is(err, client.KindNotFound):
+		return management{want: d.server.Management}, nil
+	case err != nil || string(have.Management) == d.server.Management:
+		return m, err
+	}
+	return management{want: d.server.Management, early: have.Management == client.Unmanaged}, nil
+}
+
+func (s *session) sendManagement(ctx context.Context, d *document) error {
+	_, err := s.manage(ctx, d.server.Name, s.projectOf(d.server.Project), d.server.Management == string(client.Managed), d.server.UpdatePolicy)
+	return err
 }
 
 // report is what became of everything, as one document. For a person it was told already.
@@ -150,16 +213,19 @@ func (s *session) report(done []applied, _ bool) error {
 }
 
 // refused says which document an error is about.
-func (d *document) refused(err error) error {
+func (d *document) refused(err error) error { return d.refusedIn("", err) }
+
+// refusedIn is refused for what the server was asked of a part of the document.
+func (d *document) refusedIn(part string, err error) error {
 	var p *client.Problem
 	if !errors.As(err, &p) {
 		return err
 	}
-	line := d.line
-	if l, ok := d.lines[strings.SplitN(p.Field(), ".", 2)[0]]; ok {
-		line = l
+	text, line := sentence(err), d.lineOf(p.Field())
+	if part != "" {
+		text, line = part+"."+text, d.lineOf(part)
 	}
-	return &coded{code: exitCode(err), cause: err, text: fmt.Sprintf("%s:%d: %s: %s", d.file, line, clean(d.name()), sentence(err))}
+	return &coded{code: exitCode(err), cause: err, text: fmt.Sprintf("%s:%d: %s: %s", d.file, line, clean(d.name()), text)}
 }
 
 // compare says what is to be done with a document.
@@ -178,34 +244,12 @@ func (s *session) compare(ctx context.Context, d *document, docs []*document) (s
 		return s.compareSchedule(ctx, d, docs)
 	case d.image != nil:
 		return s.compareImage(ctx, d)
+	case d.policy != nil:
+		return s.comparePolicy(ctx, d)
+	case d.group != nil:
+		return s.compareGroup(ctx, d)
 	}
 	return s.compareFreeze(ctx, d)
-}
-
-func (s *session) compareSchedule(ctx context.Context, d *document, docs []*document) (string, error) {
-	want := d.schedule
-	server, err := s.serverIn(ctx, want.Project, want.Server)
-	if client.Is(err, client.KindNotFound) {
-		for _, other := range docs {
-			if other.server != nil && other.server.Name == want.Server && other.server.Project == want.Project {
-				return created, nil
-			}
-		}
-	}
-	if err != nil {
-		return "", err
-	}
-	for _, brief := range server.Schedules {
-		if brief.Name != want.Name {
-			continue
-		}
-		have, err := ask(ctx, func(ctx context.Context) (*client.Schedule, error) { return s.GetSchedule(ctx, brief.ID, nil) })
-		if err != nil || want.is(have) {
-			return unchanged, err
-		}
-		return changed, nil
-	}
-	return created, nil
 }
 
 func (s *session) compareFreeze(ctx context.Context, d *document) (string, error) {
@@ -234,28 +278,6 @@ func (s *session) serverIn(ctx context.Context, project, name string) (*client.S
 	})
 }
 
-// checkWindows has the server judge the recurrences that are to be sent, each
-// once: a wrong one in the last document must not be found when the others are
-// sent already.
-func (s *session) checkWindows(ctx context.Context, docs []*document, verdicts []string) error {
-	checked := map[string]bool{}
-	for i, d := range docs {
-		if d.schedule == nil || verdicts[i] == unchanged {
-			continue
-		}
-		key := d.schedule.Duration + " " + d.schedule.RRule
-		if checked[key] {
-			continue
-		}
-		checked[key] = true
-		in := client.WindowInput{RRule: d.schedule.RRule, Duration: d.schedule.Duration, Limit: 1, Project: s.projectOf(d.schedule.Project)}
-		if _, err := ask(ctx, func(ctx context.Context) (*client.WindowPreview, error) { return s.PreviewWindows(ctx, in, nil) }); err != nil {
-			return d.refused(err)
-		}
-	}
-	return nil
-}
-
 // send makes one document so.
 func (s *session) send(ctx context.Context, d *document) error {
 	if d.image != nil {
@@ -269,55 +291,18 @@ func (s *session) send(ctx context.Context, d *document) error {
 		case d.schedule != nil:
 			return s.PutSchedule(ctx, d.schedule.Server, d.schedule.Name, d.schedule.input(),
 				&client.PutScheduleParams{Project: s.projectOf(d.schedule.Project), IdempotencyKey: key})
+		case d.policy != nil:
+			return s.PutUpdatePolicy(ctx, d.policy.Name, d.policy.input(),
+				&client.PutUpdatePolicyParams{Project: s.projectOf(d.policy.Project), IdempotencyKey: key})
+		case d.group != nil:
+			return s.PutGroup(ctx, d.group.Name, d.group.input(),
+				&client.PutGroupParams{Project: s.projectOf(d.group.Project), IdempotencyKey: key})
 		}
 		return s.CreateFreeze(ctx, client.FreezeInput{
 			Project: s.projectOf(d.freeze.Project), Start: d.start, End: d.end, Reason: d.freeze.Reason,
 		}, &client.CreateFreezeParams{IdempotencyKey: key})
 	})
 	return err
-}
-
-// is reports whether a schedule is as the document says. What the document
-// leaves out is as usual; should a server's usual be another, the schedule is
-// sent once more than needed, which does no harm.
-func (s *scheduleDoc) is(have *client.Schedule) bool {
-	enabled := s.Enabled == nil || *s.Enabled
-	return enabled == have.Enabled && s.RRule == have.RRule && sameLength(s.Duration, have.Duration) && s.Policy.is(have.Policy)
-}
-
-func (p *policyDoc) is(have client.Policy) bool {
-	if p == nil {
-		p = &policyDoc{}
-	}
-	batch := p.Batch
-	if batch == 0 {
-		batch = 25
-	}
-	if len(p.Expect) != len(have.Expect) {
-		return false
-	}
-	for action, text := range p.Expect {
-		if !sameLength(text, have.Expect[action]) {
-			return false
-		}
-	}
-	return first(p.Scope, "all") == string(have.Scope) && first(p.Reboot, "if-required") == string(have.Reboot) &&
-		batch == have.Batch && slices.Equal(p.Hold, have.Hold) &&
-		sameLength(p.Prepare, have.Prepare) && sameLength(p.NoticeLead, have.NoticeLead)
-}
-
-// sameLength reports whether two durations are, however they are written.
-func sameLength(a, b string) bool {
-	read := func(s string) (time.Duration, bool) {
-		if s == "" {
-			return 0, true
-		}
-		d, err := time.ParseDuration(s)
-		return d, err == nil
-	}
-	x, okX := read(a)
-	y, okY := read(b)
-	return okX && okY && x == y
 }
 
 func equalMaps(a, b map[string]string) bool {

@@ -30,6 +30,7 @@ type app struct {
 
 	conn   connection
 	format string
+	wide   bool // tables with all their columns
 	ran    bool // the command line was right: the command itself was reached
 }
 
@@ -129,7 +130,7 @@ Start with "upkeep get servers" and "upkeep enrol NAME".`,
 		}
 	}
 	in(groupLook, a.getCommand(), a.describeCommand(), a.whyCommand(), a.historyCommand(), a.windowsCommand(), a.simulateCommand())
-	in(groupChange, a.applyCommand(), a.deleteCommand(), a.enrolCommand(), a.imageCommand(), a.tokensCommand())
+	in(groupChange, a.applyCommand(), a.deleteCommand(), a.enrolCommand(), a.manageCommand(), a.unmanageCommand(), a.enableCommand(), a.disableCommand(), a.imageCommand(), a.tokensCommand())
 	in(groupRun, a.runCommand(), a.watchCommand(), a.pauseCommand(), a.resumeCommand(), a.abortCommand(), a.announceCommand())
 	in(groupProcess, extra...)
 	root.AddCommand(a.versionCommand(), a.whoamiCommand(), a.docsCommand())
@@ -192,7 +193,7 @@ func (a *app) prepare(cmd *cobra.Command) {
 				a.ran = true
 				return run(cmd, args)
 			}
-			if err := a.checkFlags(); err != nil {
+			if err := a.checkFlags(cmd); err != nil {
 				return err
 			}
 			a.ran = true

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"upkeep/client"
@@ -42,7 +43,7 @@ type settings struct {
 const maxFile = 1 << 20
 
 func (a *app) flags(f *pflag.FlagSet) {
-	f.StringVarP(&a.format, "output", "o", "table", "table, json or yaml")
+	f.StringVarP(&a.format, "output", "o", "table", "table, wide, json or yaml")
 	f.StringVar(&a.conn.server, "server", "", "the server's address, https://HOST[:PORT]")
 	f.StringVar(&a.conn.tokenFile, "token-file", "", "a file that holds the token")
 	f.StringVar(&a.conn.token, "token", "", "the token itself; better use a file: everybody on the machine can read command lines")
@@ -52,12 +53,21 @@ func (a *app) flags(f *pflag.FlagSet) {
 	f.DurationVar(&a.conn.timeout, "timeout", 0, "give up after this long; 0 is never (one minute if not said)")
 }
 
+// sheet marks commands that can answer as CSV.
+const sheet = "sheet"
+
 // checkFlags refuses what can be refused without asking anybody.
-func (a *app) checkFlags() error {
+func (a *app) checkFlags(cmd *cobra.Command) error {
 	switch a.format {
 	case "table", "json", "yaml":
+	case "wide":
+		a.format, a.wide = "table", true
+	case "csv":
+		if cmd.Annotations[sheet] == "" {
+			return usagef("--output: %s has no csv; table, wide, json and yaml are known", cmd.CommandPath())
+		}
 	default:
-		return usagef("--output: %q is not table, json or yaml", a.format)
+		return usagef("--output: %q is not table, wide, json or yaml", a.format)
 	}
 	if a.conn.timeout < 0 {
 		return usagef("--timeout: must not be negative")

@@ -15,12 +15,12 @@ import (
 
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "describe KIND NAME", Short: "Tell all about a server, a run, a schedule or an image",
+		Use: "describe KIND NAME", Short: "Tell all about a server, a run, a schedule, a policy, a group or an image",
 		Example: `  upkeep describe server web-1
   upkeep describe run web-1
   upkeep describe schedule web-1/weekend
   upkeep describe image debian-12:2026.11`,
-		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, run, schedule and image"),
+		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, run, schedule, policy, group and image"),
 	}
 	server := &cobra.Command{
 		Use: "server NAME", Aliases: []string{"servers"}, Short: "A server: its system, updates, schedules and open runs",
@@ -67,7 +67,7 @@ func (a *app) describeCommand() *cobra.Command {
 			return a.show(sc, func(w io.Writer) { a.tellSchedule(w, sc) })
 		},
 	}
-	cmd.AddCommand(server, run, schedule, a.describeImage())
+	cmd.AddCommand(server, run, schedule, a.describePolicy(), a.describeGroup(), a.describeImage())
 	return cmd
 }
 
@@ -77,7 +77,8 @@ func (a *app) tellServer(w io.Writer, s *client.Server) {
 		agent = clean(s.Agent.Version) + ", " + a.seen(s.Agent)
 	}
 	pairs(w, "Name", s.Name, "Project", s.Project, "ID", s.ID, "Group", s.Group, "Labels", labels(s.Labels),
-		"Created", at(s.Created, a.local), "Image", a.imageWords(s.Image), "Agent", agent)
+		"Created", at(s.Created, a.local), "Image", a.imageWords(s.Image),
+		"Managed", managedWords(s.Management), "Agent", agent, "Last update", a.lastUpdate(s.LastUpdate))
 	if o := s.Observed; o != nil {
 		reboot := "not required"
 		if o.RebootRequired {
@@ -87,16 +88,19 @@ func (a *app) tellServer(w io.Writer, s *client.Server) {
 		pairs(w, "System", clean(o.System), "Kernel", clean(o.Kernel), "Architecture", clean(o.Arch), "Hostname", clean(o.Hostname),
 			"Looked at", ago(o.ObservedAt, a.now()), "Lists", listsAge(o), "Reboot", reboot,
 			"Half done", a.paint(clean(strings.Join(o.HalfConfigured, ", ")), red), "Held there", clean(strings.Join(o.Held, ", ")),
-			"Updates", updatesOf(o))
+			"Commands", clean(strings.Join(o.Commands, ", ")), "Updates", updatesOf(o))
 		if len(o.Pending) > 0 {
-			t := newTable("PACKAGE", "INSTALLED", "UPDATE", "FROM")
+			t := newTable("PACKAGE", "INSTALLED", "UPDATE", "FROM", "KNOWN")
 			for _, p := range o.Pending {
-				origin := clean(p.Origin)
+				origin, known := clean(p.Origin), ""
+				if !p.KnownSince.IsZero() {
+					known = ago(p.KnownSince, a.now())
+				}
 				if p.Security {
 					origin = first(origin, "security")
 					origin = a.paint(origin, yellow)
 				}
-				t.add(clean(p.Name), clean(first(p.From, "-")), clean(p.To), origin)
+				t.add(clean(p.Name), clean(first(p.From, "-")), clean(p.To), origin, known)
 			}
 			t.dropEmpty().print(w, "  ")
 		}
@@ -109,7 +113,10 @@ func (a *app) tellServer(w io.Writer, s *client.Server) {
 			if sc.Next != nil {
 				next = span(sc.Next.Start, sc.Next.End, a.zoneIn(sc.Words))
 			}
-			if !sc.Enabled {
+			switch {
+			case sc.Resting:
+				next = a.paint("rests", yellow)
+			case !sc.Enabled:
 				next = a.paint("disabled", yellow)
 			}
 			t.add(clean(sc.Name), sc.Words, next)
@@ -161,10 +168,15 @@ func (a *app) tellRun(w io.Writer, r *client.Run) {
 	if !r.Window.OpenTill.IsZero() {
 		left = fmt.Sprintf("until %s, %s left", second(r.Window.OpenTill, zone), short(length(r.Window.Left)))
 	}
-	pairs(w, "Run", r.ID, "Server", r.ServerName, "Project", r.Project, "State", a.state(r.State), "Opened", opened,
+	dry := ""
+	if r.DryRun {
+		dry = "yes: it changes nothing"
+	}
+	pairs(w, "Run", r.ID, "Number", fmt.Sprint(r.Number), "Dry run", dry, "Server", r.ServerName, "Project", r.Project, "State", a.state(r.State), "Opened", opened,
 		"Reason", clean(r.Reason), "Window", window, "Open", left, "Started", moment(r.Started, zone), "Ended", moment(r.Finished, zone),
 		"Took", took(summaryOf(r), a.now()), "Announced", moment(r.AnnouncedAt, zone), "Paused by", clean(r.PausedBy),
-		"Aborted by", clean(r.AbortedBy), "Policy", policyWords(r.Policy), "Result", clean(r.Result.Text))
+		"Aborted by", clean(r.AbortedBy), "Policy", policyWords(r.Policy), "Reboots", r.RebootWords,
+		"Missed start", moment(r.MissedStart, zone), "Ending", clean(r.Ending), "Result", clean(r.Result.Text))
 	if r.Plan != nil && len(r.Plan.Steps) > 0 {
 		fmt.Fprintf(w, "\nPlan %d: %s\n", r.Plan.Generation, clean(r.Plan.Why))
 		a.stepTable(r.Plan.Steps).print(w, "  ")
@@ -188,10 +200,15 @@ func (a *app) stepTable(steps []client.Step) *table {
 	return t.dropEmpty()
 }
 
-// stepWords is what a step does: "install of 3 packages: curl, openssl, vim".
+// stepWords is what a step does: "install of 3 packages: curl, openssl, vim",
+// "check healthy".
 func stepWords(st client.Step) string {
+	if st.DryRun {
+		st.DryRun, st.Action = false, "dry run of "+st.Action
+		return stepWords(st)
+	}
 	if len(st.Packages) == 0 {
-		return clean(st.Action)
+		return clean(strings.TrimSpace(st.Action + " " + st.Command))
 	}
 	names := make([]string, 0, len(st.Packages))
 	for _, p := range st.Packages {
@@ -245,10 +262,16 @@ func (a *app) tellWaits(w io.Writer, waits []client.Wait) {
 }
 
 func (a *app) tellResult(w io.Writer, r *client.Result) {
-	if len(r.Changes) > 0 {
-		fmt.Fprintln(w, "\nChanges")
+	for _, of := range []struct {
+		head string
+		all  []client.Change
+	}{{"Changes", r.Changes}, {"Would be changed", r.Would}} {
+		if len(of.all) == 0 {
+			continue
+		}
+		fmt.Fprintln(w, "\n"+of.head)
 		t := newTable("PACKAGE", "FROM", "TO")
-		for _, c := range r.Changes {
+		for _, c := range of.all {
 			t.add(clean(c.Name), clean(first(c.From, "new")), clean(first(c.To, "removed")))
 		}
 		t.print(w, "  ")
@@ -275,13 +298,36 @@ func (a *app) tellFailures(w io.Writer, r *client.Result) {
 func (a *app) tellSchedule(w io.Writer, sc *client.Schedule) {
 	zone := a.zone(sc.Zone)
 	enabled := "yes"
-	if !sc.Enabled {
+	switch {
+	case !sc.Enabled:
 		enabled = a.paint("no: it opens no runs", yellow)
+	case sc.Resting:
+		enabled = a.paint("yes, and it rests: the server is unmanaged", yellow)
 	}
-	pairs(w, "Schedule", clean(sc.Name), "Server", sc.ServerName, "Project", sc.Project, "ID", sc.ID, "Enabled", enabled,
-		"Opens", sc.Words, "For", sc.Duration, "RRULE", oneLine(sc.RRule), "Policy", policyWords(sc.Policy), "Created", at(sc.Created, zone))
+	pairs(w, "Schedule", clean(sc.Name), "Number", fmt.Sprint(sc.Number), "Server", sc.ServerName, "Project", sc.Project, "ID", sc.ID, "Enabled", enabled,
+		"Opens", sc.Words, "For", sc.Duration, "RRULE", oneLine(sc.RRule), "Policy", policyWords(sc.Policy), "Reboots", sc.RebootWords, "Missed", missedWords(sc.Missed),
+		"Made from", sc.UpdatePolicy, "Created", at(sc.Created, zone))
 	fmt.Fprintln(w, "\nNext windows")
 	a.tellOccurrences(w, sc.Occurrences, zone)
+	if len(sc.Overlaps) > 0 {
+		fmt.Fprintln(w, "\nOverlaps")
+	}
+	for _, o := range sc.Overlaps {
+		fmt.Fprintf(w, "  %s: %s\n", a.paint(clean(o.Name), yellow), span(o.Start, o.End, zone))
+	}
+}
+
+// managedWords is who sees to a server's updates.
+func managedWords(m client.Management) string {
+	switch m {
+	case client.Managed:
+		return "yes: it always has a schedule"
+	case client.Unmanaged:
+		return "no: its owner installs its updates"
+	case client.ByHand:
+		return "by hand"
+	}
+	return clean(string(m))
 }
 
 func (a *app) tellOccurrences(w io.Writer, all []client.Occurrence, zone *time.Location) {
@@ -298,34 +344,4 @@ func (a *app) tellOccurrences(w io.Writer, all []client.Occurrence, zone *time.L
 		}
 		fmt.Fprintf(w, "  %s\n", line)
 	}
-}
-
-// policyWords is a policy in a line, without what is as usual.
-func policyWords(p client.Policy) string {
-	scope := "all updates"
-	if p.Scope == client.Security {
-		scope = "security updates only"
-	}
-	all := []string{scope}
-	if p.Reboot == client.Never {
-		all = append(all, "no reboot")
-	} else {
-		all = append(all, "reboot if required")
-	}
-	if len(p.Hold) > 0 {
-		all = append(all, "without "+some(p.Hold, 5))
-	}
-	if p.Batch > 0 {
-		all = append(all, count(p.Batch, "package")+" at a time")
-	}
-	if p.Prepare != "" {
-		all = append(all, "fetched up to "+p.Prepare+" before")
-	}
-	if p.NoticeLead != "" {
-		all = append(all, "announced "+p.NoticeLead+" before")
-	}
-	for _, kind := range slices.Sorted(maps.Keys(p.Expect)) {
-		all = append(all, kind+" takes about "+p.Expect[kind])
-	}
-	return clean(strings.Join(all, ", "))
 }

@@ -25,6 +25,9 @@ type serverDoc struct {
 	Group   string            `yaml:"group"`
 	Labels  map[string]string `yaml:"labels"`
 	Image   string            `yaml:"image"`
+
+	Management   string `yaml:"management"`
+	UpdatePolicy string `yaml:"updatePolicy"`
 }
 
 type imageDoc struct {
@@ -45,27 +48,6 @@ type imageDoc struct {
 	Notes      string `yaml:"notes"`
 }
 
-type scheduleDoc struct {
-	Kind     string     `yaml:"kind"`
-	Project  string     `yaml:"project"`
-	Server   string     `yaml:"server"`
-	Name     string     `yaml:"name"`
-	Enabled  *bool      `yaml:"enabled"`
-	RRule    string     `yaml:"rrule"`
-	Duration string     `yaml:"duration"`
-	Policy   *policyDoc `yaml:"policy"`
-}
-
-type policyDoc struct {
-	Scope      string            `yaml:"scope"`
-	Hold       []string          `yaml:"hold"`
-	Reboot     string            `yaml:"reboot"`
-	Batch      int64             `yaml:"batch"`
-	Prepare    string            `yaml:"prepare"`
-	NoticeLead string            `yaml:"noticeLead"`
-	Expect     map[string]string `yaml:"expect"`
-}
-
 type freezeDoc struct {
 	Kind    string `yaml:"kind"`
 	Project string `yaml:"project"`
@@ -74,7 +56,7 @@ type freezeDoc struct {
 	Reason  string `yaml:"reason"`
 }
 
-// document is one of a file, and where it is; one of the four is set.
+// document is one of a file, and where it is; one kind of it is set.
 type document struct {
 	file     string
 	line     int // of its kind
@@ -83,6 +65,8 @@ type document struct {
 	schedule *scheduleDoc
 	freeze   *freezeDoc
 	image    *imageDoc
+	policy   *updatePolicyDoc
+	group    *groupDoc
 	start    time.Time // of a freeze
 	end      time.Time
 }
@@ -90,10 +74,12 @@ type document struct {
 // kinds are the keys that each kind of document may have, in the order in which
 // they are told.
 var kinds = map[string][]string{
-	"Server": {"kind", "project", "name", "group", "labels", "image"},
+	"Server": {"kind", "project", "name", "group", "labels", "image", "management", "updatePolicy"},
+	"Policy": {"kind", "project", "name", "description", "default", "enabled", "spread", "zone", "rrule", "weekly", "duration", "missed", "policy"},
+	"Group":  {"kind", "project", "name", "maxUnavailable", "canaries", "soak", "stopAfter"},
 	"Image": {"kind", "project", "channel", "version", "arch", "active", "name", "distro", "osVersion",
 		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
-	"Schedule": {"kind", "project", "server", "name", "enabled", "rrule", "duration", "policy"},
+	"Schedule": {"kind", "project", "server", "name", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
 }
 
@@ -106,6 +92,10 @@ func (d *document) name() string {
 		return "schedule " + d.schedule.Server + "/" + d.schedule.Name
 	case d.image != nil:
 		return "image " + d.image.ref()
+	case d.policy != nil:
+		return "policy " + d.policy.Name
+	case d.group != nil:
+		return "group " + d.group.Name
 	}
 	return fmt.Sprintf("freeze %q", d.freeze.Reason)
 }
@@ -119,17 +109,25 @@ func (d *document) key() string {
 		return d.name() + " of project " + d.schedule.Project
 	case d.image != nil:
 		return d.name() + " of project " + d.image.Project
+	case d.policy != nil:
+		return d.name() + " of project " + d.policy.Project
+	case d.group != nil:
+		return d.name() + " of project " + d.group.Project
 	}
 	return fmt.Sprintf("%s of project %s from %s to %s", d.name(), d.freeze.Project, d.start, d.end)
 }
 
 // blame is an error about a field of the document, with the place.
 func (d *document) blame(field, format string, args ...any) error {
-	line := d.line
-	if l, ok := d.lines[field]; ok {
-		line = l
+	return invalidf("%s:%d: %s: %s: %s", d.file, d.lineOf(field), clean(d.name()), field, fmt.Sprintf(format, args...))
+}
+
+// lineOf is where a field stands, or what it is a part of; else the document.
+func (d *document) lineOf(field string) int {
+	if l, ok := d.lines[strings.SplitN(field, ".", 2)[0]]; ok {
+		return l
 	}
-	return invalidf("%s:%d: %s: %s: %s", d.file, line, clean(d.name()), field, fmt.Sprintf(format, args...))
+	return d.line
 }
 
 // parseDocuments reads all documents of a text and checks their form. The first
@@ -190,21 +188,7 @@ func parseDocument(file string, body ast.Node) (*document, error) {
 			return nil, invalidf("%s:%d: %s has no key %q; known are %s", file, key.Position.Line, kind, clean(key.Value), strings.Join(keys, ", "))
 		}
 	}
-	var err error
-	switch kind {
-	case "Server":
-		d.server = &serverDoc{}
-		err = yaml.NodeToValue(body, d.server, yaml.Strict())
-	case "Schedule":
-		d.schedule = &scheduleDoc{}
-		err = yaml.NodeToValue(body, d.schedule, yaml.Strict())
-	case "Freeze":
-		d.freeze = &freezeDoc{}
-		err = yaml.NodeToValue(body, d.freeze, yaml.Strict())
-	case "Image":
-		d.image = &imageDoc{}
-		err = yaml.NodeToValue(body, d.image, yaml.Strict())
-	}
+	err := yaml.NodeToValue(body, d.of(kind), yaml.Strict())
 	if err != nil {
 		line, reason := yamlReason(err)
 		if e, ok := errors.AsType[*yaml.TypeError](err); ok {
@@ -213,6 +197,29 @@ func parseDocument(file string, body ast.Node) (*document, error) {
 		return nil, invalidf("%s:%d: %s: %s", file, line, kind, reason)
 	}
 	return d, d.check()
+}
+
+// of makes room for a kind of document.
+func (d *document) of(kind string) any {
+	switch kind {
+	case "Server":
+		d.server = &serverDoc{}
+		return d.server
+	case "Schedule":
+		d.schedule = &scheduleDoc{}
+		return d.schedule
+	case "Image":
+		d.image = &imageDoc{}
+		return d.image
+	case "Policy":
+		d.policy = &updatePolicyDoc{}
+		return d.policy
+	case "Group":
+		d.group = &groupDoc{}
+		return d.group
+	}
+	d.freeze = &freezeDoc{}
+	return d.freeze
 }
 
 // keyIn names the document's key that is in a line, if one is.
@@ -246,15 +253,17 @@ func typeWords(t reflect.Type) string {
 func (d *document) check() error {
 	switch {
 	case d.server != nil:
-		if d.server.Name == "" {
-			return d.missing("name")
-		}
+		return d.checkServer()
 	case d.schedule != nil:
 		return d.checkSchedule()
 	case d.freeze != nil:
 		return d.checkFreeze()
 	case d.image != nil:
 		return d.checkImage()
+	case d.policy != nil:
+		return d.checkPolicy()
+	case d.group != nil:
+		return d.checkGroup()
 	}
 	return nil
 }
@@ -263,25 +272,24 @@ func (d *document) missing(field string) error {
 	return d.blame(field, "is missing")
 }
 
-func (d *document) checkSchedule() error {
-	s := d.schedule
-	for _, f := range []struct{ field, value string }{{"server", s.Server}, {"name", s.Name}, {"rrule", s.RRule}, {"duration", s.Duration}} {
-		if f.value == "" {
-			return d.missing(f.field)
+// checkDurations blames the first field that is no duration.
+func (d *document) checkDurations(all map[string]string) error {
+	for _, field := range slices.Sorted(maps.Keys(all)) {
+		if _, ok := parseLength(all[field]); !ok {
+			return d.blame(field, "must be a duration such as 14d, 90m or 2h30m, not %q", clean(all[field]))
 		}
 	}
-	durations := map[string]string{"duration": s.Duration}
-	if p := s.Policy; p != nil {
-		durations["policy.prepare"], durations["policy.noticeLead"] = p.Prepare, p.NoticeLead
-		for action, text := range p.Expect {
-			durations["policy.expect."+action] = text
-		}
-	}
-	for _, field := range slices.Sorted(maps.Keys(durations)) {
-		text := durations[field]
-		if _, err := time.ParseDuration(text); text != "" && err != nil {
-			return d.blame(field, "must be a duration such as 90m or 2h30m, not %q", clean(text))
-		}
+	return nil
+}
+
+func (d *document) checkServer() error {
+	switch s := d.server; {
+	case s.Name == "":
+		return d.missing("name")
+	case s.Management != "" && s.Management != string(client.Managed) && s.Management != string(client.Unmanaged):
+		return d.blame("management", "must be managed or unmanaged, not %q", clean(s.Management))
+	case s.UpdatePolicy != "" && s.Management != string(client.Managed):
+		return d.blame("updatePolicy", "goes with management: managed")
 	}
 	return nil
 }
@@ -307,19 +315,4 @@ func (d *document) checkFreeze() (err error) {
 
 func orList(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
-}
-
-// input is the document as the API takes it.
-func (s *scheduleDoc) input() client.ScheduleInput {
-	return client.ScheduleInput{RRule: s.RRule, Duration: s.Duration, Enabled: s.Enabled, Policy: s.Policy.input()}
-}
-
-func (p *policyDoc) input() *client.Policy {
-	if p == nil {
-		return nil
-	}
-	return &client.Policy{
-		Scope: client.PolicyScope(p.Scope), Hold: p.Hold, Reboot: client.PolicyReboot(p.Reboot), Batch: p.Batch,
-		Prepare: p.Prepare, NoticeLead: p.NoticeLead, Expect: p.Expect,
-	}
 }

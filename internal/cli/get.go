@@ -14,16 +14,16 @@ import (
 
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get KIND", Short: "List servers, schedules, runs, freezes, images, channels, history or tokens",
+		Use: "get KIND", Short: "List servers, schedules, policies, groups, runs, who is behind, and more",
 		Example: `  upkeep get servers
   upkeep get server web-1 -o yaml
   upkeep get schedules web-1
   upkeep get runs --open -o json`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.which("get", "servers, schedules, runs, freezes, images, channels, history and tokens"),
+		RunE: a.which("get", "servers, schedules, policies, groups, compliance, runs, freezes, images, channels, history and tokens"),
 	}
 	history := a.historyCommand()
-	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getRuns(), a.getFreezes(), a.getImages(), a.getChannels(), history, a.listTokens("tokens"))
+	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getPolicies(), a.getGroups(), a.getCompliance(), a.getRuns(), a.getFreezes(), a.getImages(), a.getChannels(), history, a.listTokens("tokens"))
 	return cmd
 }
 
@@ -87,10 +87,17 @@ func (a *app) getServers() *cobra.Command {
 }
 
 func (a *app) serverTable(all []client.Server) *table {
-	t := newTable("NAME", "PROJECT", "GROUP", "SYSTEM", "IMAGE", "UPDATES", "REBOOT", "AGENT", "NOW", "NEXT WINDOW")
+	t := newTable("NAME", "PROJECT", "GROUP", "SYSTEM", "IMAGE", "UPDATES", "REBOOT", "AGENT", "NOW", "NEXT WINDOW", "MANAGED", "LAST UPDATE")
 	many := slices.ContainsFunc(all, func(s client.Server) bool { return s.Project != all[0].Project })
 	for _, s := range all {
-		project, system, updates, reboot, agent, now := "", "", "", "", "not enrolled", ""
+		project, system, updates, reboot, agent, now, managed, last := "", "", "", "", "not enrolled", "", "", ""
+		next := a.nextWindow(s.Schedules)
+		if s.Management == client.Unmanaged {
+			next = a.paint("unmanaged", yellow)
+		}
+		if a.wide {
+			managed, last = string(s.Management), a.lastUpdate(s.LastUpdate)
+		}
 		if many {
 			project = s.Project
 		}
@@ -106,7 +113,7 @@ func (a *app) serverTable(all []client.Server) *table {
 		if len(s.OpenRuns) > 0 {
 			now = a.state(foremost(s.OpenRuns).State)
 		}
-		t.add(s.Name, project, s.Group, system, a.imageWords(s.Image), updates, reboot, agent, now, a.nextWindow(s.Schedules))
+		t.add(s.Name, project, s.Group, system, a.imageWords(s.Image), updates, reboot, agent, now, next, managed, last)
 	}
 	return t.dropEmpty()
 }
@@ -120,10 +127,7 @@ func (a *app) seen(agent *client.Agent) string {
 }
 
 func updatesOf(o *client.Observed) string {
-	if o.SecurityUpdates > 0 {
-		return fmt.Sprintf("%d (%d security)", o.PendingUpdates, o.SecurityUpdates)
-	}
-	return fmt.Sprint(o.PendingUpdates)
+	return pendingWords(o.PendingUpdates, o.SecurityUpdates)
 }
 
 // nextWindow is the first of what several schedules wait for.
@@ -174,18 +178,39 @@ func (a *app) getSchedules() *cobra.Command {
 }
 
 func (a *app) scheduleTable(all []client.Schedule) *table {
-	t := newTable("SCHEDULE", "ENABLED", "OPENS", "FOR", "NEXT WINDOW")
+	t := newTable("SCHEDULE", "ENABLED", "OPENS", "FOR", "NEXT WINDOW", "OVERLAPS", "NUMBER", "MISSED", "UPDATES")
 	for _, sc := range all {
 		enabled, next := "yes", ""
-		if !sc.Enabled {
+		switch {
+		case !sc.Enabled:
 			enabled = a.paint("no", yellow)
+		case sc.Resting:
+			enabled = a.paint("rests", yellow)
 		}
 		if sc.Next != nil {
 			next = day(sc.Next.Start, a.zone(sc.Zone))
 		}
-		t.add(clean(refOf(sc)), enabled, sc.Words, sc.Duration, next)
+		overlaps, number, missed, updates := "", "", "", ""
+		if names := overlapping(sc); sc.Enabled {
+			overlaps = a.paint(clean(strings.Join(names, ", ")), yellow)
+		}
+		if a.wide {
+			number, missed, updates = fmt.Sprint(sc.Number), string(sc.Missed), policyWords(sc.Policy)
+		}
+		t.add(clean(refOf(sc)), enabled, sc.Words, sc.Duration, next, overlaps, number, missed, updates)
 	}
 	return t.dropEmpty()
+}
+
+// overlapping are the names of the schedules that a schedule overlaps.
+func overlapping(sc client.Schedule) []string {
+	var names []string
+	for _, o := range sc.Overlaps {
+		if !slices.Contains(names, o.Name) {
+			names = append(names, o.Name)
+		}
+	}
+	return names
 }
 
 func (a *app) getRuns() *cobra.Command {
@@ -230,9 +255,13 @@ func (a *app) getRuns() *cobra.Command {
 }
 
 func (a *app) runTable(all []client.RunSummary) *table {
-	t := newTable("RUN", "SERVER", "STATE", "OPENED", "BY", "TOOK", "RESULT")
+	t := newTable("RUN", "NUMBER", "SERVER", "STATE", "OPENED", "BY", "TOOK", "RESULT")
 	for _, r := range all {
-		t.add(r.ID, r.ServerName, a.state(r.State), ago(r.Created, a.now()), clean(r.By), took(r, a.now()), outcome(r))
+		number := ""
+		if a.wide {
+			number = fmt.Sprint(r.Number)
+		}
+		t.add(r.ID, number, r.ServerName, a.state(r.State), ago(r.Created, a.now()), clean(r.By), took(r, a.now()), outcome(r))
 	}
 	return t.dropEmpty()
 }
@@ -250,7 +279,7 @@ func outcome(r client.RunSummary) string {
 
 func summaryOf(r *client.Run) client.RunSummary {
 	return client.RunSummary{
-		ID: r.ID, Project: r.Project, Server: r.Server, ServerName: r.ServerName, Schedule: r.Schedule, By: r.By,
+		ID: r.ID, Number: r.Number, DryRun: r.DryRun, Project: r.Project, Server: r.Server, ServerName: r.ServerName, Schedule: r.Schedule, By: r.By,
 		Reason: r.Reason, State: r.State, Waits: r.Waits, Result: r.Result,
 		Created: r.Created, Started: r.Started, Finished: r.Finished,
 	}

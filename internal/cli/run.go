@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"reflect"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,25 +20,51 @@ type policyFlags struct {
 	securityOnly bool
 	noReboot     bool
 	hold         []string
+	reboot       string
+	dryRun       bool
+	backup       string
+	before       []string
+	after        []string
+	health       []string
 }
 
 func (p *policyFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&p.securityOnly, "security-only", false, "only what comes from a security archive")
 	f.BoolVar(&p.noReboot, "no-reboot", false, "no reboot, even if one is required")
-	f.StringSliceVar(&p.hold, "hold", nil, "packages that are not touched")
+	f.StringSliceVar(&p.hold, "hold", nil, "packages, or patterns such as linux-image-*, that are not touched")
+	f.StringVar(&p.reboot, "reboot", "", "if-required, never or always; if-required if not said")
+	f.BoolVar(&p.dryRun, "dry-run", false, "say what would be installed, and change nothing")
+	f.StringVar(&p.backup, "backup", "", "a command of the server's own list that makes a copy first; if it fails nothing is installed")
+	f.StringSliceVar(&p.before, "before", nil, "commands of the server's own list, before the first package")
+	f.StringSliceVar(&p.after, "after", nil, "and after the last one, also if it went wrong")
+	f.StringSliceVar(&p.health, "health", nil, "checks after all that; one that keeps failing makes the run a failed one")
+}
+
+// policyFlagNames are the flags of a policy, for those who say them in the wrong place.
+const policyFlagNames = "--security-only, --no-reboot, --hold, --dry-run, --backup and other flags of a policy"
+
+// check refuses flags that say two things.
+func (p *policyFlags) check() error {
+	if p.noReboot && p.reboot != "" {
+		return usagef("--no-reboot and --reboot: say one of them")
+	}
+	return nil
 }
 
 // policy is nil if nothing was said.
 func (p *policyFlags) policy() *client.Policy {
-	if !p.securityOnly && !p.noReboot && len(p.hold) == 0 {
-		return nil
+	out := &client.Policy{
+		Hold: p.hold, Reboot: client.PolicyReboot(p.reboot), DryRun: p.dryRun,
+		Backup: p.backup, Before: p.before, After: p.after, Health: p.health,
 	}
-	out := &client.Policy{Hold: p.hold}
 	if p.securityOnly {
 		out.Scope = client.Security
 	}
 	if p.noReboot {
 		out.Reboot = client.Never
+	}
+	if reflect.DeepEqual(*out, client.Policy{}) {
+		return nil
 	}
 	return out
 }
@@ -61,6 +88,9 @@ failed, 11 if it was aborted.`,
 			in.Server, in.Policy, in.When = args[0], policy.policy(), client.RunInputWhenNow
 			if in.Schedule != "" {
 				in.When = client.RunInputWhenWindow
+			}
+			if err := policy.check(); err != nil {
+				return err
 			}
 			if err := checkRun(in); err != nil {
 				return err
@@ -104,7 +134,7 @@ func checkRun(in client.RunInput) error {
 	case in.Schedule != "" && in.Duration != "":
 		return usagef("--duration goes with a run that starts now; --in-window has the schedule's")
 	case in.Schedule != "" && in.Policy != nil:
-		return usagef("--security-only, --no-reboot and --hold go with a run that starts now; --in-window has the schedule's policy")
+		return usagef("%s go with a run that starts now; --in-window has the schedule's policy", policyFlagNames)
 	case in.Schedule != "" && in.OverrideFreeze:
 		return usagef("--override-freeze goes with a run that starts now, not with --in-window")
 	case in.OverrideFreeze && in.Reason == "":

@@ -19,20 +19,25 @@ func (a *app) simulateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "simulate SERVER", Short: "What a run would do, in which order, and when; touches nothing",
 		Long: `Forecasts a run with the planner that real runs use, from what the server looked
-like when it was last looked at: in the windows of a schedule, in a window that
-nobody has yet, or now. Nothing is touched.
+like when it was last looked at: in the windows of a schedule, in those that a
+policy would give the server, in a window that nobody has yet, or now. Nothing is
+touched.
 
 The exit code is 0 if the run would succeed, 12 if not.`,
 		Example: `  upkeep simulate web-1 --schedule weekend
   upkeep simulate web-1 --duration 1h --security-only
+  upkeep simulate web-1 --policy "Security on Tuesdays"
   upkeep simulate web-1 --rrule "DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA" --duration 2h`,
 		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in.Server, in.Policy = args[0], policy.policy()
+			if err := policy.check(); err != nil {
+				return err
+			}
 			if err := checkSimulation(in); err != nil {
 				return err
 			}
-			if in.Schedule == "" && in.Duration == "" {
+			if in.Schedule == "" && in.UpdatePolicy == "" && in.Duration == "" {
 				in.Duration = defaultRun
 			}
 			s, err := a.connect()
@@ -54,6 +59,7 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 		},
 	}
 	cmd.Flags().StringVar(&in.Schedule, "schedule", "", "in the windows of this schedule of the server")
+	cmd.Flags().StringVar(&in.UpdatePolicy, "policy", "", "as this policy, by name or id, says, in the windows that it would give the server")
 	cmd.Flags().StringVar(&in.RRule, "rrule", "", "in a window that nobody has yet, as RFC 5545 writes it")
 	cmd.Flags().StringVar(&in.Duration, "duration", "", "how long the window is open, or a run that starts now may take; 2h if not said")
 	cmd.Flags().BoolVar(&in.OverrideFreeze, "override-freeze", false, "as if freezes were overridden; for a run that starts now")
@@ -64,12 +70,14 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 // checkSimulation refuses flags that say two things.
 func checkSimulation(in client.SimulationInput) error {
 	switch {
+	case in.UpdatePolicy != "" && (in.Schedule != "" || in.RRule != "" || in.Duration != "" || in.Policy != nil || in.OverrideFreeze):
+		return usagef("--policy says when and how: it goes without the other flags")
 	case in.Schedule != "" && in.RRule != "":
 		return usagef("--schedule and --rrule: say one of them")
 	case in.Schedule != "" && in.Duration != "":
 		return usagef("--duration goes without --schedule, which has its own")
 	case in.Schedule != "" && in.Policy != nil:
-		return usagef("--security-only, --no-reboot and --hold go without --schedule, which has its own policy")
+		return usagef("%s go without --schedule, which has its own policy", policyFlagNames)
 	case in.RRule != "" && in.Duration == "":
 		return usagef("--duration is needed with --rrule: how long the window stays open, such as 2h")
 	case in.OverrideFreeze && (in.Schedule != "" || in.RRule != ""):
@@ -94,7 +102,7 @@ func (a *app) tellSimulation(w io.Writer, sim *client.Simulation, zone *time.Loc
 		if st.Disrupts {
 			disrupts = "disrupts"
 		}
-		words := stepWords(client.Step{Action: st.Action, Packages: st.Packages})
+		words := stepWords(client.Step{Action: st.Action, Packages: st.Packages, Command: st.Command, DryRun: st.DryRun})
 		lines = append(lines, line{st.Start, []string{second(st.Start, zone), short(st.End.Sub(st.Start)), words, disrupts}})
 	}
 	for _, wait := range sim.Waits {
@@ -135,6 +143,11 @@ var tzid = regexp.MustCompile(`TZID=([^:;\s]+)`)
 func (s *session) forecastZone(ctx context.Context, in client.SimulationInput) *time.Location {
 	if m := tzid.FindStringSubmatch(in.RRule); m != nil {
 		return s.app.zone(m[1])
+	}
+	if in.UpdatePolicy != "" {
+		if p, err := s.policy(ctx, in.UpdatePolicy); err == nil {
+			return s.app.zone(p.Zone)
+		}
 	}
 	if in.Schedule == "" {
 		return s.app.local

@@ -62,23 +62,56 @@ Keys that are not listed here are refused.
   kind: Server
   name: web-1              # 1 to 63 letters, digits, dots, dashes, underscores
   project: default         # every kind has it; the token's own if left out
-  group: web               # two members of a group are never disrupted at once
+  group: web               # its redundancy group
   labels: {site: fra1}     # free to use
   image: debian-12         # what it was made from: CHANNEL:VERSION, or CHANNEL
+  management: managed      # managed or unmanaged; as it is if left out
+  updatePolicy: Tuesdays   # which a managed one is given a schedule from
+  ---
+  kind: Group
+  name: web                # as servers name it
+  maxUnavailable: 1        # members down at once; 1 if left out
+  canaries: [web-1]        # who is updated before the others
+  soak: 1d                 # how long they must have run well before the others
+  stopAfter: 2             # the others stop after so many failed updates
+  ---
+  kind: Policy             # what schedules are made from
+  name: Tuesdays
+  description: Free text
+  default: true            # managed servers without a schedule get one from it
+  enabled: true            # true if left out
+  weekly: {dayOfTheWeek: Tuesday, time: "22:00", zone: Europe/Berlin}
+                           # or rrule, as below; or in place of both
+  # spread: true           # each server at its own time of the weekend,
+  # zone: Europe/Berlin    # in this zone
+  duration: 2h
+  missed: late             # a start that was missed: late, skip or ask
+  policy: {scope: security}
   ---
   kind: Schedule
   server: web-1
   name: weekend            # unique on its server
   enabled: true            # true if left out; false aborts the run that is open
   rrule: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
+                           # or weekly, as above
   duration: 2h             # from 1m to 24h of elapsed time
+  missed: late             # a start that was missed: late, skip or ask
+  updatePolicy: Tuesdays   # takes from it what is left out here
+  allowOverlap: true       # may be open while another of the server is
   policy:                  # everything in it may be left out
     scope: all             # all or security
-    hold: [postgresql-15]  # packages that are never touched
-    reboot: if-required    # if-required or never
+    hold: [postgresql-15, "linux-image-*"]  # what is never touched
+    reboot: own-window     # if-required, never, always or own-window
+    rebootWindow: {rrule: …, duration: 1h}  # with own-window; or weekly
     batch: 25              # packages in one installation step, up to 500
     prepare: 2h            # fetch lists and packages so long before the window
     noticeLead: 72h        # must have been announced so long before
+    dryRun: true           # say what would be installed, change nothing
+    within: 14d            # be installed so soon after the release
+    backup: snapshot       # the server's own commands, by their names: a copy
+    before: [drain]        # before the first package,
+    after: [undrain]       # after the last one,
+    health: [healthy]      # and whether all is well after that
     expect: {reboot: 3m}   # how long actions take, until history says better
   ---
   kind: Freeze
@@ -101,6 +134,7 @@ Keys that are not listed here are refused.
   source: https://…        # where it can be fetched
   notes: Kernel 6.1.0-30   # what is new in it
 
-All documents are checked before the first is sent. Images are sent first, then
-servers. What an image is, never changes: what is new needs a new version. A
+All documents are checked before the first is sent. Images and policies are sent
+first, then servers, then groups; who manages a server is said last. Durations
+may begin with days, such as 14d. docs/policies.md tells what a policy does. What an image is, never changes: what is new needs a new version. A
 freeze has no name: one with the same project, start, end and reason is the same.`

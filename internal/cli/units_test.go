@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,19 @@ func TestManualTellsEverything(t *testing.T) {
 			if !strings.Contains(filesHelp, key+":") {
 				t.Errorf("\"upkeep help files\" does not tell of %s's key %s", kind, key)
 			}
+		}
+	}
+	guide, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f := range reflect.TypeFor[policyDoc]().Fields() {
+		key := f.Tag.Get("yaml")
+		if !strings.Contains(string(guide), "`"+key+"`") {
+			t.Errorf("docs/policies.md does not tell of %s", key)
+		}
+		if !strings.Contains(manual, "`policy."+key+"`") || !strings.Contains(filesHelp, "\n    "+key+":") {
+			t.Errorf("docs/cli.md or \"upkeep help files\" does not tell of the policy's key %s", key)
 		}
 	}
 	for _, name := range []string{"UPKEEP_SERVER", "UPKEEP_TOKEN", "UPKEEP_TOKEN_FILE", "UPKEEP_CA", "UPKEEP_PROJECT", "UPKEEP_CONFIG", "NO_COLOR"} {

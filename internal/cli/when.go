@@ -109,10 +109,7 @@ func short(d time.Duration) string {
 
 // length reads a duration of the API; 0 if it is not understood.
 func length(text string) time.Duration {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0
-	}
+	d, _ := parseLength(text)
 	return d
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +56,11 @@ func (s *session) whyServer(ctx context.Context, ref string) error {
 }
 
 func (a *app) tellWhy(w io.Writer, r client.RunSummary) {
-	fmt.Fprintf(w, "%s  %s  run %s, opened %s by %s\n", r.ServerName, a.state(r.State), r.ID, ago(r.Created, a.now()), clean(r.By))
+	kind := "run"
+	if r.DryRun {
+		kind = "dry run"
+	}
+	fmt.Fprintf(w, "%s  %s  %s %s, opened %s by %s\n", r.ServerName, a.state(r.State), kind, r.ID, ago(r.Created, a.now()), clean(r.By))
 	switch {
 	case r.Result.Text != "":
 		fmt.Fprintf(w, "  %s\n", clean(r.Result.Text))
@@ -65,12 +70,17 @@ func (a *app) tellWhy(w io.Writer, r client.RunSummary) {
 		fmt.Fprintln(w, "  nothing waits")
 	}
 	a.tellWaits(w, r.Waits)
+	if slices.ContainsFunc(r.Waits, func(w client.Wait) bool { return w.Code == "paused" }) {
+		fmt.Fprintf(w, "  \"upkeep resume %s\" lets it go on\n", r.ServerName)
+	}
 }
 
 // tellIdle says why nothing happens on a server.
 func (a *app) tellIdle(w io.Writer, s *client.Server) {
 	fmt.Fprintf(w, "%s  no run is open\n", s.Name)
 	switch {
+	case s.Management == client.Unmanaged:
+		fmt.Fprintf(w, "  it is unmanaged: its owner installs its updates; \"upkeep manage %s\" changes that\n", s.Name)
 	case s.Agent == nil:
 		fmt.Fprintf(w, "  no agent is enrolled: \"upkeep enrol %s\" says how\n", s.Name)
 	case len(s.Schedules) == 0:
@@ -79,6 +89,8 @@ func (a *app) tellIdle(w io.Writer, s *client.Server) {
 	for _, sc := range s.Schedules {
 		name := clean(sc.Name)
 		switch {
+		case sc.Resting:
+			fmt.Fprintf(w, "  schedule %s rests as long\n", name)
 		case !sc.Enabled:
 			fmt.Fprintf(w, "  schedule %s is disabled\n", name)
 		case sc.Next == nil:

@@ -57,6 +57,8 @@ func Server(v ServerView, generation int64) (root Node, why string, ok bool) {
 	case obs == nil || !v.Refreshed:
 		b.add(action.Refresh, 1, nil, "")
 		return b.root(), "the package lists are to be fetched first", true
+	case v.Policy.DryRun:
+		// It changes nothing, not even what is half done.
 	case len(obs.HalfConfigured) > 0 && v.Repairs < maxRepairs:
 		b.add(action.Repair, 1, nil, "")
 		return b.root(), Count(len(obs.HalfConfigured), "package") + " half configured, to be repaired first", true

@@ -23,10 +23,12 @@ func (t *ticker) finish() bool {
 	}
 	res := &t.r.Result
 	switch {
+	case t.r.Policy.DryRun && len(res.Failures) == 0:
+		return t.stop(Succeeded, t.pretence()+t.advice())
 	case len(res.Failures) > 0 || len(t.w.Target.Observed.HalfConfigured) > 0:
 		return t.stop(Failed, fmt.Sprintf("%s installed, %d failed", plan.Count(t.r.Installed(), "package"), t.failed())+t.blamed()+t.advice())
-	case t.r.Made.DryRun || t.r.Policy.DryRun:
-		return t.stop(Succeeded, fmt.Sprintf("dry run: %s would be installed; nothing was changed", plan.Count(len(res.Would), "package")))
+	case t.r.Made.DryRun:
+		return t.stop(Succeeded, t.pretence())
 	case !view.Postponed.IsZero():
 		t.r.Made.Postponed = true
 		zone := t.r.Window.Recurrence.Zone()
@@ -38,6 +40,11 @@ func (t *ticker) finish() bool {
 		text += "; a reboot is required and was not made"
 	}
 	return t.stop(Succeeded, text)
+}
+
+// pretence says what a dry run has come to.
+func (t *ticker) pretence() string {
+	return fmt.Sprintf("dry run: %s would be installed; nothing was changed", plan.Count(len(t.r.Result.Would), "package"))
 }
 
 // failed counts the packages that failed.

@@ -109,6 +109,11 @@ func TestTolerance(t *testing.T) {
 			t.Errorf("as %q: %d", kind, resp.StatusCode)
 		}
 	}
+	// What was given comes back letter by letter, not as JSON could also write it.
+	const name = `"name":"<b> & 'ü' \\ \"  "`
+	if a := h.ask("POST "+path+"/update-schedules", "mara", `{`+name+`,"rrule":"`+seedRule+`","enabled":true,"maintenanceWindow":2}`).is(http.StatusCreated); !strings.Contains(a.text, `"name":"<b> & 'ü' \\ \" `) {
+		t.Error(a.text)
+	}
 	h.ask("POST /v1/projects/"+red+"/servers/"+s.ID, "mara", "null").is(http.StatusNoContent)
 }
 
