@@ -81,6 +81,27 @@ type bookPlan struct {
 	err        error
 }
 
+// refuse keeps the first thing that the service lacks, by its path there.
+func (b *bookPlan) refuse(field, format string, args ...any) {
+	if b.err == nil {
+		b.err = fault.Invalid(field, format, args...)
+	}
+}
+
+// lacks is where in the service a name such as member.url would stand.
+func (b *bookPlan) lacks(name string, m *fleet.Member, p *fleet.Proxy) string {
+	scope, key, _ := strings.Cut(name, ".")
+	switch {
+	case scope == "member" && m != nil:
+		return "members." + m.Name + ".with." + key
+	case scope == "proxy" && p != nil:
+		return "proxies." + p.Name + ".with." + key
+	case scope == "service":
+		return "with." + key
+	}
+	return name
+}
+
 func (b *bookPlan) id(parts ...string) string {
 	return fmt.Sprintf("g%d.%s", b.generation, strings.Join(parts, "."))
 }
@@ -98,6 +119,10 @@ func (b *bookPlan) member(m fleet.Member) Node {
 	book := b.v.Book.Member
 	b.add(&n, book.Drain, &m, PhaseDrain)
 	b.add(&n, book.Do, &m, PhaseDo)
+	if len(n.Children) == 0 {
+		b.refuse("members", "there is nothing that the runbook does with %s: its steps are for others", m.Name)
+		return n
+	}
 	n.Children[0].Step.Needs = append(n.Children[0].Step.Needs, b.prove(m)...)
 	b.add(&n, book.Await, &m, PhaseAwait)
 	b.add(&n, book.Ready, &m, PhaseReady)
@@ -162,6 +187,9 @@ func (b *bookPlan) steps(s runbook.Step, m *fleet.Member, phase Phase) (nodes []
 	case runbook.Here, runbook.Self:
 		return []Node{b.leaf(s, m, nil, phase, path)}
 	case runbook.Proxies:
+		if len(b.v.Service.Proxies) == 0 {
+			b.refuse("proxies", "is empty: step %s of the runbook is done at the service's proxies", s.Name)
+		}
 		for _, p := range b.v.Service.Proxies {
 			nodes = append(nodes, b.leaf(s, m, &p, phase, append(slices.Clone(path), p.Name)))
 		}
@@ -184,14 +212,14 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 	if p != nil {
 		names["proxy"] = named(p.With, p.Name)
 	}
-	with, err := names.Fill(s)
-	if err != nil && b.err == nil {
-		b.err = err
+	with, missing := names.Fill(s)
+	if missing != "" {
+		b.refuse(b.lacks(missing, m, p), "is missing: step %s of the runbook asks for {{%s}}", s.Name, missing)
 	}
 	target := b.v.ID
 	if s.Kind.Names() {
-		if target = b.v.Hosts[m.Name]; target == "" && b.err == nil {
-			b.err = fault.Invalid("members."+m.Name+".server", "is needed: step %s runs the command %q on its host", s.Name, s.Command)
+		if target = b.v.Hosts[m.Name]; target == "" {
+			b.refuse("members."+m.Name+".server", "is needed: step %s runs the command %q on its host", s.Name, s.Command)
 		}
 	}
 	est := s.Estimate

@@ -17,19 +17,19 @@ import (
 // apiExtension is the seed's own: the container of an API is restarted on each
 // of three control nodes in turn.
 func apiExtension() runbook.Book {
-	health := map[string]string{"url": "{{member.url}}/healthcheck", "times": "2"}
+	health := map[string]string{"url": "{{member.url}}{{param.health}}", "times": "2"}
 	state := func(s string) map[string]string {
 		return map[string]string{"proxy": "{{proxy.socket}}", "backend": "{{service.backend}}", "server": "{{member.name}}", "state": s}
 	}
 	return runbook.Book{
 		Name: "api-extension-restart", MaxUnavailable: 1, Budget: 5 * time.Minute,
-		Params: []runbook.Param{{Name: "image", Type: runbook.Digest, Default: "sha256:" + strings.Repeat("a", 64)}},
+		Params: []runbook.Param{{Name: "health", Type: runbook.String, Default: "/healthcheck"}},
 		Prove: []runbook.Check{
 			{Step: runbook.Step{Name: "others-up", Kind: action.HTTP, On: runbook.Others, With: health, Estimate: 2 * time.Second}, Settle: 5 * time.Second},
 		},
 		Member: runbook.Member{
 			Drain: []runbook.Step{{Name: "drain", Kind: action.Balance, On: runbook.Proxies, With: state("drain"), Estimate: 10 * time.Second}},
-			Do:    []runbook.Step{{Name: "restart", Kind: action.Command, On: runbook.Self, Command: "restart-api", With: map[string]string{"image": "{{param.image}}"}, Estimate: 20 * time.Second}},
+			Do:    []runbook.Step{{Name: "restart", Kind: action.Command, On: runbook.Self, Command: "restart-api", Estimate: 20 * time.Second}},
 			Await: []runbook.Step{{Name: "alive", Kind: action.HTTP, With: health, Estimate: 10 * time.Second}},
 			Ready: []runbook.Step{{Name: "ready", Kind: action.Balance, On: runbook.Proxies, With: state("ready"), Estimate: 5 * time.Second}},
 		},

@@ -6,6 +6,7 @@
 package runbook
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,7 +25,6 @@ type Book struct {
 
 	MaxUnavailable int           // members out at once; 0 means 1
 	Budget         time.Duration // what one member may take from its first step to its last; 0: no limit
-	Gap            time.Duration // pause between members
 	Prove          []Check       // what must hold, fresh, before each member is taken out
 
 	Before []Step // once, before the first member
@@ -54,10 +54,10 @@ type Step struct {
 	Kind     action.Kind
 	On       On
 	Command  string            // for commands: a name in the host's own list
-	With     map[string]string // values, with places for names
+	With     map[string]string // values, with places for names; not for commands, which run as the host's owner has written them
 	Estimate time.Duration     // 0: a careful guess
-	Timeout  time.Duration     // 0: four times the estimate
-	Attempts int               // 0: 1, and 3 for what changes nothing
+	Timeout  time.Duration     // 0: four times the estimate, and a minute at least
+	Attempts int               // 0: 1 for command and backup, 60 for the others, two seconds apart
 	NoReturn bool              // nothing leads back from here: a person approves it, knowing that
 	Approval bool              // a person approves it before it begins
 	Soak     time.Duration     // how long nothing is done before it begins
@@ -68,7 +68,7 @@ type On string
 
 // The places of steps.
 const (
-	Here    On = ""        // by the control plane itself
+	Here    On = ""        // by the control plane itself, for the member if there is one
 	Self    On = "member"  // on the member's host
 	Others  On = "others"  // for each other member, by the control plane; checks only
 	All     On = "all"     // for each member
@@ -114,6 +114,8 @@ const (
 	MaxParams = 32
 	MaxValue  = 4096 // bytes of one value
 	MaxSoak   = 60 * 24 * time.Hour
+	maxFresh  = 24 * time.Hour
+	maxTime   = 24 * time.Hour // of a step
 	maxText   = 4096
 )
 
@@ -143,10 +145,8 @@ func (b Book) Validate() error {
 		return fault.Invalid("description", "title and description may have 200 and %d bytes", maxText)
 	case b.MaxUnavailable < 0:
 		return fault.Invalid("maxUnavailable", "must be at least 1, not %d", b.MaxUnavailable)
-	case b.Budget < 0 || b.Budget > 24*time.Hour:
+	case b.Budget < 0 || b.Budget > maxTime:
 		return fault.Invalid("budget", "must be from 0 to 24h, not %v", b.Budget)
-	case b.Gap < 0 || b.Gap > 24*time.Hour:
-		return fault.Invalid("gap", "must be from 0 to 24h, not %v", b.Gap)
 	case len(b.Member.Do) == 0:
 		return fault.Invalid("member.do", "is empty: the runbook does nothing")
 	case len(b.Member.Await) == 0:
@@ -168,6 +168,43 @@ func (b Book) Validate() error {
 			}
 		}
 	}
+	for i, c := range b.Prove {
+		if err := c.validAge("prove[" + itoa(i) + "]"); err != nil {
+			return err
+		}
+	}
+	return b.validUse()
+}
+
+// validAge is about how old an answer may be.
+func (c Check) validAge(field string) error {
+	switch {
+	case c.Fresh < 0 || c.Fresh > maxFresh:
+		return fault.Invalid(field+".fresh", "must be from 0 to %v, not %v", maxFresh, c.Fresh)
+	case c.Settle < 0 || c.Settle > maxFresh:
+		return fault.Invalid(field+".settle", "must be from 0 to %v, not %v", maxFresh, c.Settle)
+	}
+	return nil
+}
+
+// validUse blames a parameter that no step uses: who gives it a value would
+// believe that it means something.
+func (b Book) validUse() error {
+	used := map[string]bool{}
+	for _, phase := range b.phases() {
+		for _, s := range phase.steps {
+			for _, value := range s.With {
+				for _, m := range place.FindAllStringSubmatch(value, -1) {
+					used[strings.TrimSpace(m[1])] = true
+				}
+			}
+		}
+	}
+	for i, p := range b.Params {
+		if !used["param."+p.Name] {
+			return fault.Invalid("params["+itoa(i)+"]", "no step uses {{param.%s}}", p.Name)
+		}
+	}
 	return nil
 }
 
@@ -177,6 +214,8 @@ type phase struct {
 	steps  []Step
 	once   bool // there is no member
 	checks bool // nothing in it may change anything
+	back   bool // it is done whatever forbids the rest, so nobody can hold it
+	asked  bool // it is asked again and again until it holds, and never begun
 }
 
 func (b Book) phases() []phase {
@@ -185,12 +224,12 @@ func (b Book) phases() []phase {
 		prove[i] = c.Step
 	}
 	return []phase{
-		{field: "prove", steps: prove, checks: true},
+		{field: "prove", steps: prove, checks: true, asked: true},
 		{field: "before", steps: b.Before, once: true},
 		{field: "member.drain", steps: b.Member.Drain},
 		{field: "member.do", steps: b.Member.Do},
-		{field: "member.await", steps: b.Member.Await, checks: true},
-		{field: "member.ready", steps: b.Member.Ready},
+		{field: "member.await", steps: b.Member.Await, checks: true, back: true},
+		{field: "member.ready", steps: b.Member.Ready, back: true},
 		{field: "after", steps: b.After, once: true},
 	}
 }
@@ -200,37 +239,33 @@ func (b Book) validParams() error {
 		return fault.Invalid("params", "at most %d, not %d", MaxParams, len(b.Params))
 	}
 	seen := map[string]bool{}
-	for _, p := range b.Params {
-		field := "params." + p.Name
+	for i, p := range b.Params {
+		field := "params[" + itoa(i) + "]"
 		switch {
 		case !keyName.MatchString(p.Name):
-			return fault.Invalid("params", "%q is no name: a small letter, then up to 31 letters and digits", p.Name)
+			return fault.Invalid(field+".name", "%q is no name: a small letter, then up to 31 letters and digits", p.Name)
 		case seen[p.Name]:
-			return fault.Invalid(field, "stands twice")
+			return fault.Invalid(field+".name", "%q stands twice", p.Name)
 		case !slices.Contains([]ParamType{String, Integer, Boolean, Duration, Digest}, p.Type):
 			return fault.Invalid(field+".type", "must be string, integer, boolean, duration or digest, not %q", p.Type)
 		case p.Pattern != "" && p.Type != String:
 			return fault.Invalid(field+".pattern", "goes with strings only")
+		case p.Required && p.Default != "":
+			return fault.Invalid(field+".default", "goes without required: a value that must be given needs no other")
+		case len(p.Description) > maxText:
+			return fault.Invalid(field+".description", "at most %d bytes, not %d", maxText, len(p.Description))
 		}
 		if _, err := regexp.Compile(p.Pattern); err != nil {
 			return fault.Invalid(field+".pattern", "%v", err)
 		}
 		if p.Default != "" {
-			if err := p.Check(p.Default); err != nil {
-				return fault.Invalid(field+".default", "%s", reason(err))
+			if why := p.bad(p.Default); why != "" {
+				return fault.Invalid(field+".default", "%s", why)
 			}
 		}
 		seen[p.Name] = true
 	}
 	return nil
-}
-
-func reason(err error) string {
-	_, text, ok := strings.Cut(err.Error(), ": ")
-	if !ok {
-		return err.Error()
-	}
-	return text
 }
 
 func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
@@ -247,12 +282,19 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 		return fault.Invalid(field+".kind", "%s changes something, and here only what looks may stand: check, http, query", s.Kind)
 	case s.Kind.Names() != (s.Command != ""):
 		return fault.Invalid(field+".command", "goes with the kinds command, check and backup, and only with them")
-	case s.Estimate < 0 || s.Timeout < 0 || s.Timeout > 0 && s.Timeout < s.Estimate:
-		return fault.Invalid(field+".timeout", "must not be less than the estimate %v, nor less than 0", s.Estimate)
+	case s.Kind.Names() && len(s.With) > 0:
+		return fault.Invalid(field+".with", "goes without a command: it runs as the host's owner has written it, and takes no values")
+	case s.Estimate < 0 || s.Estimate > maxTime:
+		return fault.Invalid(field+".estimate", "must be from 0 to 24h, not %v", s.Estimate)
+	case s.Timeout < 0 || s.Timeout > maxTime || s.Timeout > 0 && s.Timeout < s.Estimate:
+		return fault.Invalid(field+".timeout", "must be from the estimate %v to 24h, not %v", s.Estimate, s.Timeout)
 	case s.Attempts < 0 || s.Attempts > 100:
 		return fault.Invalid(field+".attempts", "must be from 1 to 100, not %d", s.Attempts)
 	case s.Soak < 0 || s.Soak > MaxSoak:
 		return fault.Invalid(field+".soak", "must be from 0 to %v, not %v", MaxSoak, s.Soak)
+	}
+	if err := validHold(field, in, s); err != nil {
+		return err
 	}
 	if err := validPlace(field, in, s); err != nil {
 		return err
@@ -262,18 +304,42 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 			return fault.Invalid(field+".with."+key, "is needed by the kind %s", s.Kind)
 		}
 	}
-	for key, value := range s.With {
+	for _, key := range slices.Sorted(maps.Keys(s.With)) {
+		value := s.With[key]
 		switch {
 		case !keyName.MatchString(key):
 			return fault.Invalid(field+".with", "%q is no key", key)
 		case len(value) > MaxValue:
 			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), MaxValue)
 		}
-		if err := b.validPlaces(field+".with."+key, value, in.once && s.On == Here); err != nil {
+		if err := b.validPlaces(field+".with."+key, value, in.once && s.On != All, s.On != Proxies); err != nil {
 			return err
 		}
 	}
 	seen[s.Name] = true
+	return nil
+}
+
+// validHold is about what holds a step up, where nothing can.
+func validHold(field string, in phase, s Step) error {
+	const proof, back = "means nothing in a proof: it is asked again until it holds", "means nothing here: a member is brought back whatever forbids the rest"
+	why := back
+	switch {
+	case in.asked && s.Attempts > 0:
+		return fault.Invalid(field+".attempts", proof)
+	case in.asked:
+		why = proof
+	case !in.back:
+		return nil
+	}
+	switch {
+	case s.Approval:
+		return fault.Invalid(field+".approval", "%s", why)
+	case s.NoReturn:
+		return fault.Invalid(field+".noReturn", "%s", why)
+	case s.Soak > 0:
+		return fault.Invalid(field+".soak", "%s", why)
+	}
 	return nil
 }
 
@@ -285,11 +351,11 @@ func validPlace(field string, in phase, s Step) error {
 		return fault.Invalid(field+".on", "must be member, others, all, proxies or left out, not %q", s.On)
 	case named && s.On != Self && s.On != All && s.On != Others:
 		return fault.Invalid(field+".on", "a %s runs on a host: say member, others or all", s.Kind)
-	case !named && s.On == Self && s.Kind == action.Balance:
-		return fault.Invalid(field+".on", "a balancer's state is set at its proxies: say proxies")
+	case !named && s.On == Self:
+		return fault.Invalid(field+".on", "a %s is done by the control plane and not on the member's host: leave it out, or say others, all or proxies", s.Kind)
 	case in.once && (s.On == Self || s.On == Others):
 		return fault.Invalid(field+".on", "there is no member here: say all, proxies, or leave it out")
-	case s.On == Others && s.Kind.Disrupts():
+	case !in.once && (s.On == Others || s.On == All) && s.Kind.Disrupts():
 		return fault.Invalid(field+".on", "the others are only looked at while a member is out")
 	}
 	return nil
@@ -298,7 +364,7 @@ func validPlace(field string, in phase, s Step) error {
 var place = regexp.MustCompile(`\{\{([^{}]*)\}\}`)
 
 // validPlaces blames a place that no name can fill.
-func (b Book) validPlaces(field, value string, noMember bool) error {
+func (b Book) validPlaces(field, value string, noMember, noProxy bool) error {
 	for _, m := range place.FindAllStringSubmatch(value, -1) {
 		scope, key, _ := strings.Cut(strings.TrimSpace(m[1]), ".")
 		switch {
@@ -308,6 +374,8 @@ func (b Book) validPlaces(field, value string, noMember bool) error {
 			return fault.Invalid(field, "%q: there is no parameter of that name", m[0])
 		case scope == "member" && noMember:
 			return fault.Invalid(field, "%q: there is no member here", m[0])
+		case scope == "proxy" && noProxy:
+			return fault.Invalid(field, "%q: there is no proxy here: say on: proxies", m[0])
 		case !slices.Contains([]string{"param", "member", "proxy", "service"}, scope):
 			return fault.Invalid(field, "%q: write {{member.KEY}}, {{proxy.KEY}}, {{service.KEY}} or {{param.KEY}}", m[0])
 		}

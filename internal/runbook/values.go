@@ -1,6 +1,7 @@
 package runbook
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -13,39 +14,51 @@ import (
 
 // Check refuses a value that the parameter can't have.
 func (p Param) Check(value string) error {
-	field := "params." + p.Name
-	bad := func(what string) error { return fault.Invalid(field, "must be %s, not %q", what, value) }
-	switch {
-	case len(value) > MaxValue:
-		return fault.Invalid(field, "has %d bytes, %d may be", len(value), MaxValue)
-	case strings.Contains(value, "{{") || strings.ContainsRune(value, 0):
-		return fault.Invalid(field, "must not have double braces or a NUL in it")
-	case len(p.Enum) > 0 && !slices.Contains(p.Enum, value):
-		return bad("one of " + strings.Join(p.Enum, ", "))
-	}
-	switch p.Type {
-	case Integer:
-		if _, err := strconv.ParseInt(value, 10, 64); err != nil {
-			return bad("a whole number")
-		}
-	case Boolean:
-		if value != "true" && value != "false" {
-			return bad("true or false")
-		}
-	case Duration:
-		if d, err := time.ParseDuration(value); err != nil || d < 0 {
-			return bad("a duration such as 90s")
-		}
-	case Digest:
-		if !digest.MatchString(value) {
-			return bad("sha256: and 64 hex digits")
-		}
-	case String:
-		if p.Pattern != "" && !regexp.MustCompile(`^(?:`+p.Pattern+`)$`).MatchString(value) {
-			return bad("text that matches " + p.Pattern)
-		}
+	if why := p.bad(value); why != "" {
+		return fault.Invalid("params."+p.Name, "%s", why)
 	}
 	return nil
+}
+
+// bad says why the parameter can't have a value; empty if it can.
+func (p Param) bad(value string) string {
+	must := ""
+	switch {
+	case len(value) > MaxValue:
+		return fmt.Sprintf("has %d bytes, %d may be", len(value), MaxValue)
+	case strings.Contains(value, "{{") || strings.ContainsRune(value, 0):
+		return "must not have double braces or a NUL in it"
+	case len(p.Enum) > 0 && !slices.Contains(p.Enum, value):
+		must = "one of " + strings.Join(p.Enum, ", ")
+	case !p.fits(value):
+		must = map[ParamType]string{
+			Integer: "a whole number", Boolean: "true or false", Duration: "a duration such as 90s",
+			Digest: "sha256: and 64 hex digits", String: "text that matches " + p.Pattern,
+		}[p.Type]
+	}
+	if must == "" {
+		return ""
+	}
+	return fmt.Sprintf("must be %s, not %q", must, value)
+}
+
+// fits reports whether a value is of the parameter's sort.
+func (p Param) fits(value string) bool {
+	switch p.Type {
+	case Integer:
+		_, err := strconv.ParseInt(value, 10, 64)
+		return err == nil
+	case Boolean:
+		return value == "true" || value == "false"
+	case Duration:
+		d, err := time.ParseDuration(value)
+		return err == nil && d >= 0
+	case Digest:
+		return digest.MatchString(value)
+	case String:
+		return p.Pattern == "" || regexp.MustCompile(`^(?:`+p.Pattern+`)$`).MatchString(value)
+	}
+	return false
 }
 
 // Values are those that a run is given, with defaults where it is given none.
@@ -78,12 +91,11 @@ func (b Book) Values(given map[string]string) (map[string]string, error) {
 // Names are what places can be filled with, by scope: param, member, proxy, service.
 type Names map[string]map[string]string
 
-// Fill puts names into the places of a step's values. It blames the first
-// place that nothing fills.
-func (n Names) Fill(s Step) (map[string]string, error) {
+// Fill puts names into the places of a step's values. missing is the first
+// place that nothing fills, such as member.url; empty if there is none.
+func (n Names) Fill(s Step) (with map[string]string, missing string) {
 	out := make(map[string]string, len(s.With))
 	for _, key := range slices.Sorted(maps.Keys(s.With)) {
-		var missing string
 		out[key] = place.ReplaceAllStringFunc(s.With[key], func(m string) string {
 			scope, name, _ := strings.Cut(strings.TrimSpace(strings.Trim(m, "{}")), ".")
 			value, ok := n[scope][name]
@@ -92,11 +104,8 @@ func (n Names) Fill(s Step) (map[string]string, error) {
 			}
 			return value
 		})
-		if missing != "" {
-			return nil, fault.Invalid(s.Name+".with."+key, "nothing says what %s is", missing)
-		}
 	}
-	return out, nil
+	return out, missing
 }
 
 func itoa(i int) string { return strconv.Itoa(i) }

@@ -1,0 +1,135 @@
+package runbook_test
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/fault"
+	"upkeep/internal/runbook"
+)
+
+// whole is a runbook with something in every phase.
+func whole() runbook.Book {
+	look := runbook.Step{Name: "up", Kind: action.HTTP, With: map[string]string{"url": "{{member.url}}{{ param.path }}"}}
+	named := func(name string) runbook.Step { l := look; l.Name = name; return l }
+	set := func(name, state string) runbook.Step {
+		return runbook.Step{Name: name, Kind: action.Balance, On: runbook.Proxies, With: map[string]string{
+			"proxy": "{{proxy.socket}}", "backend": "{{service.backend}}", "server": "{{member.name}}", "state": state,
+		}}
+	}
+	all := named("every")
+	all.On = runbook.All
+	others := named("others")
+	others.On = runbook.Others
+	return runbook.Book{
+		Name:   "restart",
+		Params: []runbook.Param{{Name: "path", Type: runbook.String, Default: "/health", Pattern: "/[a-z]*"}},
+		Prove:  []runbook.Check{{Step: others, Settle: time.Second}},
+		Before: []runbook.Step{all},
+		Member: runbook.Member{
+			Drain: []runbook.Step{set("drain", "drain")},
+			Do:    []runbook.Step{{Name: "restart", Kind: action.Command, On: runbook.Self, Command: "restart-api"}},
+			Await: []runbook.Step{look},
+			Ready: []runbook.Step{set("ready", "ready")},
+		},
+		After: []runbook.Step{{Name: "contract", Kind: action.Command, On: runbook.All, Command: "contract", NoReturn: true, Soak: time.Hour}},
+	}
+}
+
+// TestValidateBlamesTheField: each row spoils a good runbook in one place.
+func TestValidateBlamesTheField(t *testing.T) {
+	if err := whole().Validate(); err != nil {
+		t.Fatal(err)
+	}
+	with := func(s *runbook.Step, key, value string) {
+		s.With = maps.Clone(s.With)
+		if s.With == nil {
+			s.With = map[string]string{}
+		}
+		s.With[key] = value
+	}
+	for _, c := range []struct {
+		field, says string
+		spoil       func(*runbook.Book)
+	}{
+		{"name", "no name", func(b *runbook.Book) { b.Name = "Re start" }},
+		{"budget", "24h", func(b *runbook.Book) { b.Budget = -1 }},
+		{"maxUnavailable", "at least 1", func(b *runbook.Book) { b.MaxUnavailable = -1 }},
+		{"member.do", "does nothing", func(b *runbook.Book) { b.Member.Do = nil }},
+		{"member.await", "prove that a member is ready", func(b *runbook.Book) { b.Member.Await = nil }},
+		{"member.ready", "put back", func(b *runbook.Book) { b.Member.Ready = nil }},
+		{"params[0].name", "no name", func(b *runbook.Book) { b.Params[0].Name = "Path" }},
+		{"params[1].name", "stands twice", func(b *runbook.Book) { b.Params = append(b.Params, b.Params[0]) }},
+		{"params[1]", "no step uses {{param.image}}", func(b *runbook.Book) { b.Params = append(b.Params, runbook.Param{Name: "image", Type: runbook.Digest}) }},
+		{"params[0].type", "must be string", func(b *runbook.Book) { b.Params[0].Type = "text" }},
+		{"params[0].pattern", "strings only", func(b *runbook.Book) { b.Params[0].Type = runbook.Integer }},
+		{"params[0].pattern", "missing closing", func(b *runbook.Book) { b.Params[0].Pattern = "(" }},
+		{"params[0].default", "text that matches", func(b *runbook.Book) { b.Params[0].Default = "health" }},
+		{"params[0].default", "without required", func(b *runbook.Book) { b.Params[0].Required = true }},
+		{"prove[0].attempts", "asked again", func(b *runbook.Book) { b.Prove[0].Attempts = 3 }},
+		{"prove[0].soak", "asked again", func(b *runbook.Book) { b.Prove[0].Soak = 3 }},
+		{"prove[0].fresh", "0 to 24h", func(b *runbook.Book) { b.Prove[0].Fresh = -1 }},
+		{"prove[0].settle", "0 to 24h", func(b *runbook.Book) { b.Prove[0].Settle = -1 }},
+		{"prove[0].kind", "only what looks", func(b *runbook.Book) { b.Prove[0].Step = b.Member.Drain[0] }},
+		{"before[0].on", "no member here", func(b *runbook.Book) { b.Before[0].On = runbook.Others }},
+		{"before[0].with.url", "no member here", func(b *runbook.Book) { b.Before[0].On = runbook.Here }},
+		{"before[0].with.url", "no member here", func(b *runbook.Book) { b.Before[0].On = runbook.Proxies }},
+		{"member.drain[0].on", "only looked at", func(b *runbook.Book) { b.Member.Drain[0].On = runbook.All }},
+		{"member.drain[0].with.proxy", "there is no proxy here", func(b *runbook.Book) { b.Member.Drain[0].On = runbook.Here }},
+		{"member.drain[0].with.state", "is needed", func(b *runbook.Book) { with(&b.Member.Drain[0], "state", "") }},
+		{"member.drain[0].with.server", "no parameter", func(b *runbook.Book) { with(&b.Member.Drain[0], "server", "{{param.server}}") }},
+		{"member.drain[0].with.server", "do not match", func(b *runbook.Book) { with(&b.Member.Drain[0], "server", "{{member.name") }},
+		{"member.do[0].kind", "no kind of step", func(b *runbook.Book) { b.Member.Do[0].Kind = action.Install }},
+		{"member.do[0].command", "goes with", func(b *runbook.Book) { b.Member.Do[0].Command = "" }},
+		{"member.do[0].on", "runs on a host", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Here }},
+		{"member.do[0].on", "only looked at", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Others }},
+		{"member.do[0].with", "takes no values", func(b *runbook.Book) { with(&b.Member.Do[0], "image", "x") }},
+		{"member.do[0].timeout", "estimate", func(b *runbook.Book) { b.Member.Do[0].Estimate, b.Member.Do[0].Timeout = 2, 1 }},
+		{"member.do[0].name", "stands twice", func(b *runbook.Book) { b.Member.Do[0].Name = "drain" }},
+		{"member.await[0].on", "not on the member's host", func(b *runbook.Book) { b.Member.Await[0].On = runbook.Self }},
+		{"member.await[0].approval", "brought back", func(b *runbook.Book) { b.Member.Await[0].Approval = true }},
+		{"member.ready[0].noReturn", "brought back", func(b *runbook.Book) { b.Member.Ready[0].NoReturn = true }},
+		{"after[0].soak", "0 to", func(b *runbook.Book) { b.After[0].Soak = runbook.MaxSoak + 1 }},
+	} {
+		b := whole()
+		c.spoil(&b)
+		var f *fault.Error
+		if err := b.Validate(); !errors.As(err, &f) || f.Field != c.field || !strings.Contains(f.Reason, c.says) {
+			t.Errorf("%s, %q: %v", c.field, c.says, err)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	b := runbook.Book{Name: "b", Params: []runbook.Param{
+		{Name: "image", Type: runbook.Digest, Required: true, Description: "the new image"},
+		{Name: "port", Type: runbook.Integer, Default: "80"},
+		{Name: "fast", Type: runbook.Boolean},
+		{Name: "wait", Type: runbook.Duration, Enum: []string{"1s", "2s"}},
+	}}
+	digest := "sha256:" + strings.Repeat("a", 64)
+	got, err := b.Values(map[string]string{"image": digest, "wait": "2s"})
+	if want := map[string]string{"image": digest, "port": "80", "fast": "", "wait": "2s"}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for field, given := range map[string]map[string]string{
+		"params.image":  {},
+		"params.port":   {"image": digest, "port": "http"},
+		"params.fast":   {"image": digest, "fast": "yes"},
+		"params.wait":   {"image": digest, "wait": "3s"},
+		"params.colour": {"image": digest, "colour": "red"},
+	} {
+		var f *fault.Error
+		if _, err := b.Values(given); !errors.As(err, &f) || f.Field != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	// Whoever gives a value can't have it ask for another one.
+	if _, err := b.Values(map[string]string{"image": digest, "fast": "{{member.url}}"}); err == nil {
+		t.Error("a value with places in it is taken")
+	}
+}
