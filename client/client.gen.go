@@ -131,6 +131,27 @@ type AnnounceInput struct {
 	Text string `json:"text"`
 }
 
+// Approval Who approved a step.
+type Approval struct {
+	// By Who approved it.
+	//
+	// Example: user/alice
+	By string `json:"by"`
+
+	// Step The step's id.
+	//
+	// Example: g1.contract.ctl1
+	Step string `json:"step"`
+}
+
+// ApproveInput Which step of a run may begin.
+type ApproveInput struct {
+	// Step The step's id, as the run's unapproved tells it.
+	//
+	// Example: g1.contract.ctl1
+	Step string `json:"step"`
+}
+
 // Blame A part of a request that is wrong.
 type Blame struct {
 	// Location The field, parameter or header, as the caller wrote it; body for the body as a whole.
@@ -304,7 +325,7 @@ type Fact struct {
 	// Example: 4711
 	Seq int64 `json:"seq"`
 
-	// Server The server's id.
+	// Server The id of the server or service.
 	//
 	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server,omitempty,omitzero"`
@@ -744,6 +765,47 @@ type Management string
 // Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
 type Missed string
 
+// NamedRunbookInput A runbook whose name is not in the path.
+type NamedRunbookInput struct {
+	// After What is done once, after the last member.
+	After []RunbookStep `json:"after,omitempty,omitzero"`
+
+	// Before What is done once, before the first member.
+	Before []RunbookStep `json:"before,omitempty,omitzero"`
+
+	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out.
+	//
+	// Example: 5m
+	Budget string `json:"budget,omitempty,omitzero"`
+
+	// Description What a person should know who runs it.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// MaxUnavailable How many members may be out at once; 1 if left out.
+	//
+	// Example: 1
+	MaxUnavailable int64 `json:"maxUnavailable,omitempty,omitzero"`
+
+	// Member What is done with each member, phase by phase.
+	Member RunbookMember `json:"member"`
+
+	// Name Unique in its project: small letters, digits and dashes.
+	//
+	// Example: api-extension-restart
+	Name string `json:"name"`
+
+	// Params Values that a run is given. Steps use them as {{param.NAME}}.
+	Params []RunbookParam `json:"params,omitempty,omitzero"`
+
+	// Prove What must hold, known from after the run's last change, before each member is taken out.
+	Prove []RunbookCheck `json:"prove,omitempty,omitzero"`
+
+	// Title What it does, in a line.
+	//
+	// Example: Restart the API extension
+	Title string `json:"title,omitempty,omitzero"`
+}
+
 // NamedScheduleInput What is said of a schedule whose name is not in the path.
 type NamedScheduleInput struct {
 	// AllowOverlap Allow that it is open while another schedule of the server is. Otherwise that is a conflict.
@@ -1161,6 +1223,9 @@ type Run struct {
 	// AnnouncedAt When people were told.
 	AnnouncedAt time.Time `json:"announcedAt,omitempty,omitzero"`
 
+	// Approvals The steps that were approved, and by whom.
+	Approvals []Approval `json:"approvals,omitempty,omitzero"`
+
 	// By Who opened it: schedule/NAME or user/NAME.
 	//
 	// Example: schedule/weekly
@@ -1180,10 +1245,18 @@ type Run struct {
 	// Finished When it ended.
 	Finished time.Time `json:"finished,omitempty,omitzero"`
 
+	// Halt Why nothing more is begun until somebody resumes or aborts it; missing if it goes on.
+	//
+	// Example: ctl2 alive failed: connection refused
+	Halt string `json:"halt,omitempty,omitzero"`
+
 	// ID Given by Upkeep; grows with time.
 	//
 	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
 	ID string `json:"id"`
+
+	// Members How far each member of the service is; of the run of a runbook.
+	Members []RunMember `json:"members,omitempty,omitzero"`
 
 	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
 	Missed Missed `json:"missed"`
@@ -1191,7 +1264,7 @@ type Run struct {
 	// MissedStart The start of the newest occurrence that was missed; missing if none was.
 	MissedStart time.Time `json:"missedStart,omitempty,omitzero"`
 
-	// Number 1, 2, … on its server, never given again.
+	// Number 1, 2, … on its server or service, never given again.
 	//
 	// Example: 12
 	Number int64 `json:"number"`
@@ -1203,6 +1276,9 @@ type Run struct {
 
 	// OverrideFreeze Whether freezes were overridden as well.
 	OverrideFreeze bool `json:"overrideFreeze,omitempty,omitzero"`
+
+	// Params The values that the runbook was given, and the defaults of the others.
+	Params map[string]string `json:"params,omitempty,omitzero"`
 
 	// PausedBy Who paused it.
 	//
@@ -1236,17 +1312,22 @@ type Run struct {
 	// Example: 7
 	Revision int64 `json:"revision"`
 
+	// Runbook The name of the runbook that is carried out; missing for an update of a server.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
 	// Schedule The schedule's id; missing for a run that was started now.
 	//
 	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13
 	Schedule string `json:"schedule,omitempty,omitzero"`
 
-	// Server The server's id.
+	// Server The id of the server; of the service, if it is the run of a runbook.
 	//
 	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server"`
 
-	// ServerName The server's name when it was opened.
+	// ServerName The name of the server or service when it was opened.
 	//
 	// Example: web-1
 	ServerName string `json:"serverName"`
@@ -1256,6 +1337,9 @@ type Run struct {
 
 	// State waiting: something is left, and nothing of it may start yet. working: something is under way. paused: a person holds it. The others are ends.
 	State State `json:"state"`
+
+	// Unapproved The ids of the steps that wait for a person's approval now.
+	Unapproved []string `json:"unapproved,omitempty,omitzero"`
 
 	// Waits What waits, and why.
 	Waits []Wait `json:"waits"`
@@ -1315,6 +1399,26 @@ type RunList struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// RunMember How far a member of a service is.
+type RunMember struct {
+	// Did Whether something was done to it while it is out: it is put back only once it is proved ready.
+	Did bool `json:"did,omitempty,omitzero"`
+
+	// Name The member.
+	//
+	// Example: ctl1
+	Name string `json:"name"`
+
+	// Out Whether it was taken out and is not back.
+	Out bool `json:"out,omitempty,omitzero"`
+
+	// Since When it was taken out, or the run last resumed; missing if it is not out.
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// Through Whether it is done with.
+	Through bool `json:"through,omitempty,omitzero"`
+}
+
 // RunSummary A run without its plan.
 type RunSummary struct {
 	// By Who opened it: schedule/NAME or user/NAME.
@@ -1336,7 +1440,7 @@ type RunSummary struct {
 	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
 	ID string `json:"id"`
 
-	// Number 1, 2, … on its server, never given again.
+	// Number 1, 2, … on its server or service, never given again.
 	//
 	// Example: 12
 	Number int64 `json:"number"`
@@ -1354,17 +1458,22 @@ type RunSummary struct {
 	// Result What a run has come to.
 	Result Result `json:"result"`
 
+	// Runbook The name of the runbook that is carried out; missing for an update of a server.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
 	// Schedule The schedule's id; missing for a run that was started now.
 	//
 	// Example: 0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13
 	Schedule string `json:"schedule,omitempty,omitzero"`
 
-	// Server The server's id.
+	// Server The id of the server; of the service, if it is the run of a runbook.
 	//
 	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server"`
 
-	// ServerName The server's name when it was opened.
+	// ServerName The name of the server or service when it was opened.
 	//
 	// Example: web-1
 	ServerName string `json:"serverName"`
@@ -1377,6 +1486,247 @@ type RunSummary struct {
 
 	// Waits What waits, and why.
 	Waits []Wait `json:"waits"`
+}
+
+// Runbook How the members of a service are maintained.
+type Runbook struct {
+	// After What is done once, after the last member.
+	After []RunbookStep `json:"after,omitempty,omitzero"`
+
+	// Before What is done once, before the first member.
+	Before []RunbookStep `json:"before,omitempty,omitzero"`
+
+	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out.
+	//
+	// Example: 5m
+	Budget string `json:"budget,omitempty,omitzero"`
+
+	// Changed When it was last changed.
+	Changed time.Time `json:"changed,omitempty,omitzero"`
+
+	// Description What a person should know who runs it.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// MaxUnavailable How many members may be out at once; 1 if left out.
+	//
+	// Example: 1
+	MaxUnavailable int64 `json:"maxUnavailable,omitempty,omitzero"`
+
+	// Member What is done with each member, phase by phase.
+	Member RunbookMember `json:"member"`
+
+	// Name Unique in its project: small letters, digits and dashes.
+	//
+	// Example: api-extension-restart
+	Name string `json:"name"`
+
+	// Params Values that a run is given. Steps use them as {{param.NAME}}.
+	Params []RunbookParam `json:"params,omitempty,omitzero"`
+
+	// Project Whose it is; missing if it was only validated.
+	//
+	// Example: default
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Prove What must hold, known from after the run's last change, before each member is taken out.
+	Prove []RunbookCheck `json:"prove,omitempty,omitzero"`
+
+	// Revision Counts its changes; 0 if it was only validated.
+	//
+	// Example: 1
+	Revision int64 `json:"revision"`
+
+	// Title What it does, in a line.
+	//
+	// Example: Restart the API extension
+	Title string `json:"title,omitempty,omitzero"`
+}
+
+// RunbookCheck Something that must hold before a member is taken out.
+type RunbookCheck struct {
+	// Command The command's name in the host owner's own list; of command, check and backup.
+	//
+	// Example: restart-api
+	Command string `json:"command,omitempty,omitzero"`
+
+	// Estimate How long it is expected to take, a duration up to 24h; a careful guess if left out.
+	//
+	// Example: 20s
+	Estimate string `json:"estimate,omitempty,omitzero"`
+
+	// Fresh How old its answer may be when it is relied on, a duration up to 24h; 10s if left out.
+	//
+	// Example: 10s
+	Fresh string `json:"fresh,omitempty,omitzero"`
+
+	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
+	//
+	// Example: balance
+	Kind string `json:"kind"`
+
+	// Name Unique in the runbook: small letters, digits and dashes.
+	//
+	// Example: drain
+	Name string `json:"name"`
+
+	// On Where. member: on the member's host. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane.
+	//
+	// Example: proxies
+	On string `json:"on,omitempty,omitzero"`
+
+	// Settle How long after the run's last change it begins to tell, a duration up to 24h: before, it may still say what was.
+	//
+	// Example: 10s
+	Settle string `json:"settle,omitempty,omitzero"`
+
+	// Timeout When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute at least, if left out.
+	//
+	// Example: 2m
+	Timeout string `json:"timeout,omitempty,omitzero"`
+
+	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value). Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	With map[string]string `json:"with,omitempty,omitzero"`
+}
+
+// RunbookInput What is said of a runbook.
+type RunbookInput struct {
+	// After What is done once, after the last member.
+	After []RunbookStep `json:"after,omitempty,omitzero"`
+
+	// Before What is done once, before the first member.
+	Before []RunbookStep `json:"before,omitempty,omitzero"`
+
+	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out.
+	//
+	// Example: 5m
+	Budget string `json:"budget,omitempty,omitzero"`
+
+	// Description What a person should know who runs it.
+	Description string `json:"description,omitempty,omitzero"`
+
+	// MaxUnavailable How many members may be out at once; 1 if left out.
+	//
+	// Example: 1
+	MaxUnavailable int64 `json:"maxUnavailable,omitempty,omitzero"`
+
+	// Member What is done with each member, phase by phase.
+	Member RunbookMember `json:"member"`
+
+	// Params Values that a run is given. Steps use them as {{param.NAME}}.
+	Params []RunbookParam `json:"params,omitempty,omitzero"`
+
+	// Prove What must hold, known from after the run's last change, before each member is taken out.
+	Prove []RunbookCheck `json:"prove,omitempty,omitzero"`
+
+	// Title What it does, in a line.
+	//
+	// Example: Restart the API extension
+	Title string `json:"title,omitempty,omitzero"`
+}
+
+// RunbookList All runbooks of a project.
+type RunbookList struct {
+	// Items The runbooks, by name.
+	Items []Runbook `json:"items"`
+}
+
+// RunbookMember What is done with each member, phase by phase.
+type RunbookMember struct {
+	// Await Proves that it is ready, by what it answers. Only what changes nothing.
+	Await []RunbookStep `json:"await"`
+
+	// Do What is to be done to it.
+	Do []RunbookStep `json:"do"`
+
+	// Drain Takes it out of service. It is put back if the rest can't begin.
+	Drain []RunbookStep `json:"drain,omitempty,omitzero"`
+
+	// Ready Puts it back. Needed with drain, and not done for a member that is not ready.
+	Ready []RunbookStep `json:"ready,omitempty,omitzero"`
+}
+
+// RunbookParam A value that a run of a runbook is given.
+type RunbookParam struct {
+	// Default Its value where none is given.
+	Default string `json:"default,omitempty,omitzero"`
+
+	// Description What it means.
+	//
+	// Example: The image that the members are to run
+	Description string `json:"description,omitempty,omitzero"`
+
+	// Enum The values that it may have; any if left out.
+	Enum []string `json:"enum,omitempty,omitzero"`
+
+	// Name A small letter, then letters and digits.
+	//
+	// Example: image
+	Name string `json:"name"`
+
+	// Pattern What the whole value must match, a regular expression of Go; for strings only.
+	//
+	// Example: [a-z]+
+	Pattern string `json:"pattern,omitempty,omitzero"`
+
+	// Required Whether a value must be given; goes without default.
+	Required bool `json:"required,omitempty,omitzero"`
+
+	// Type What sort of value it is. A digest is sha256: and 64 hex digits.
+	//
+	// Example: digest
+	Type string `json:"type"`
+}
+
+// RunbookStep One thing to do.
+type RunbookStep struct {
+	// Approval It waits until a person approves it. Not in await and ready.
+	Approval bool `json:"approval,omitempty,omitzero"`
+
+	// Attempts How often it is tried, two seconds apart. Left out: once for a command or backup, 60 times for the others.
+	//
+	// Example: 60
+	Attempts int64 `json:"attempts,omitempty,omitzero"`
+
+	// Command The command's name in the host owner's own list; of command, check and backup.
+	//
+	// Example: restart-api
+	Command string `json:"command,omitempty,omitzero"`
+
+	// Estimate How long it is expected to take, a duration up to 24h; a careful guess if left out.
+	//
+	// Example: 20s
+	Estimate string `json:"estimate,omitempty,omitzero"`
+
+	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
+	//
+	// Example: balance
+	Kind string `json:"kind"`
+
+	// Name Unique in the runbook: small letters, digits and dashes.
+	//
+	// Example: drain
+	Name string `json:"name"`
+
+	// NoReturn Nothing leads back from here: it waits until a person approves it, knowing that. Not in await and ready.
+	NoReturn bool `json:"noReturn,omitempty,omitzero"`
+
+	// On Where. member: on the member's host. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane.
+	//
+	// Example: proxies
+	On string `json:"on,omitempty,omitzero"`
+
+	// Soak How long nothing is done before it begins, a duration up to 60d. Not in await and ready.
+	//
+	// Example: 1h
+	Soak string `json:"soak,omitempty,omitzero"`
+
+	// Timeout When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute at least, if left out.
+	//
+	// Example: 2m
+	Timeout string `json:"timeout,omitempty,omitzero"`
+
+	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value). Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
 // Schedule A window on a server, and what is to be done in it.
@@ -1771,6 +2121,155 @@ type ServerList struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// Service Replicas that do the same, of which a quorum must always be up.
+type Service struct {
+	// Created When it was made known.
+	Created time.Time `json:"created,omitempty,omitzero"`
+
+	// ID Given by Upkeep; never changes.
+	//
+	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
+	ID string `json:"id"`
+
+	// Labels Free to use.
+	Labels map[string]string `json:"labels"`
+
+	// Members The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first.
+	Members []ServiceMember `json:"members"`
+
+	// Name Unique among the servers and services of its project.
+	//
+	// Example: api-extension
+	Name string `json:"name"`
+
+	// OpenRuns Runs that have not ended.
+	OpenRuns []RunSummary `json:"openRuns"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Proxies The load balancers in front of it.
+	Proxies []ServiceProxy `json:"proxies"`
+
+	// Quorum How many members must always stay up.
+	//
+	// Example: 2
+	Quorum int64 `json:"quorum"`
+
+	// Revision Counts its changes.
+	//
+	// Example: 1
+	Revision int64 `json:"revision"`
+
+	// With What runbooks may ask of the service, as {{service.KEY}}.
+	With map[string]string `json:"with"`
+}
+
+// ServiceForecastInput Which runbook is to be simulated on a service.
+type ServiceForecastInput struct {
+	// Duration How long it may take from now, a duration from 1m to 24h.
+	//
+	// Example: 3h
+	Duration string `json:"duration"`
+
+	// OverrideFreeze Start although a freeze is in force.
+	OverrideFreeze bool `json:"overrideFreeze,omitempty,omitzero"`
+
+	// Params Values of the runbook's parameters, as texts.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
+	// Runbook The runbook's name.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook"`
+}
+
+// ServiceInput What is said of a service.
+type ServiceInput struct {
+	// Labels Free to use: at most 32, each name and value at most 256 bytes.
+	//
+	// Example: {"site":"fra1"}
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Members The replicas, in the order in which they are to be maintained.
+	Members []ServiceMember `json:"members"`
+
+	// Proxies The load balancers in front of it: a step on proxies is done at each.
+	Proxies []ServiceProxy `json:"proxies,omitempty,omitzero"`
+
+	// Quorum How many members must always stay up; less than there are. Those that a runbook's maxUnavailable leaves, if left out.
+	//
+	// Example: 2
+	Quorum int64 `json:"quorum,omitempty,omitzero"`
+
+	// With What runbooks may ask of the service, as {{service.KEY}}: keys of letters and digits, values of up to 1024 bytes.
+	With map[string]string `json:"with,omitempty,omitzero"`
+}
+
+// ServiceList All services of a project.
+type ServiceList struct {
+	// Items The services, by name.
+	Items []Service `json:"items"`
+}
+
+// ServiceMember A replica of a service.
+type ServiceMember struct {
+	// Born When it was made: the oldest is maintained first. Missing if that is not known.
+	//
+	// Example: 2026-01-03T02:30:00Z
+	Born time.Time `json:"born,omitempty,omitzero"`
+
+	// Name Unique in the service; {{member.name}} unless with says otherwise.
+	//
+	// Example: ctl1
+	Name string `json:"name"`
+
+	// Server The name of the server on which it runs; missing if commands are never run for it.
+	//
+	// Example: ctl1
+	Server string `json:"server,omitempty,omitzero"`
+
+	// With What runbooks may ask of it, as {{member.KEY}}.
+	With map[string]string `json:"with,omitempty,omitzero"`
+}
+
+// ServiceProxy A load balancer in front of a service.
+type ServiceProxy struct {
+	// Name Unique in the service; {{proxy.name}} unless with says otherwise.
+	//
+	// Example: lb1
+	Name string `json:"name"`
+
+	// With What runbooks may ask of it, as {{proxy.KEY}}, such as where its admin socket is.
+	With map[string]string `json:"with,omitempty,omitzero"`
+}
+
+// ServiceRunInput Which runbook is to be carried out on a service.
+type ServiceRunInput struct {
+	// Duration How long it may take from now, a duration from 1m to 24h.
+	//
+	// Example: 3h
+	Duration string `json:"duration"`
+
+	// OverrideFreeze Start although a freeze is in force.
+	OverrideFreeze bool `json:"overrideFreeze,omitempty,omitzero"`
+
+	// Params Values of the runbook's parameters, as texts.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
+	// Reason Why; the history keeps it. Needed to override a freeze.
+	//
+	// Example: PCO-1981
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Runbook The runbook's name.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook"`
+}
+
 // SimulatedStep A step that would be done.
 type SimulatedStep struct {
 	// Action What would be done.
@@ -1795,6 +2294,11 @@ type SimulatedStep struct {
 	// End When it would end.
 	End time.Time `json:"end"`
 
+	// Member The member of a service that it is about.
+	//
+	// Example: ctl1
+	Member string `json:"member,omitempty,omitzero"`
+
 	// Packages With what.
 	Packages []Package `json:"packages,omitempty,omitzero"`
 
@@ -1805,6 +2309,11 @@ type SimulatedStep struct {
 	//
 	// Example: g2-2-install
 	Step string `json:"step"`
+
+	// Title What a runbook calls it, after the member that it is about.
+	//
+	// Example: ctl1 drain lb1
+	Title string `json:"title,omitempty,omitzero"`
 }
 
 // SimulatedWait A stretch in which nothing could start, and why.
@@ -1964,7 +2473,7 @@ type State string
 
 // Step The smallest thing that is started.
 type Step struct {
-	// Action What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check. More may come.
+	// Action What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check, balance, http, query. More may come.
 	//
 	// Example: install
 	Action string `json:"action"`
@@ -2009,6 +2518,11 @@ type Step struct {
 	// Example: g2-2-install
 	ID string `json:"id"`
 
+	// Member The member of a service that it is about.
+	//
+	// Example: ctl1
+	Member string `json:"member,omitempty,omitzero"`
+
 	// OrderedAt When the newest attempt was ordered.
 	OrderedAt time.Time `json:"orderedAt,omitempty,omitzero"`
 
@@ -2017,6 +2531,11 @@ type Step struct {
 
 	// Packages With what.
 	Packages []Package `json:"packages,omitempty,omitzero"`
+
+	// Phase Where in a runbook it stands: before, drain, do, await, ready, after.
+	//
+	// Example: drain
+	Phase string `json:"phase,omitempty,omitzero"`
 
 	// RetryAt When it is tried again.
 	RetryAt time.Time `json:"retryAt,omitempty,omitzero"`
@@ -2031,10 +2550,18 @@ type Step struct {
 	// Example: 2h
 	Timeout string `json:"timeout"`
 
+	// Title What a runbook calls it, after the member that it is about; missing if its action says it.
+	//
+	// Example: ctl1 drain lb1
+	Title string `json:"title,omitempty,omitzero"`
+
 	// Undo How it can be taken back: none, reverse, restore, forward-only.
 	//
 	// Example: forward-only
 	Undo string `json:"undo"`
+
+	// With The values that it is done with, of a balance, http or query.
+	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
 // Token Somebody who may talk to the server, without the secret.
@@ -2482,6 +3009,9 @@ type ListHistoryParams struct {
 	// Server Only facts about this server: its id, or its name in the project.
 	Server string `form:"server,omitempty" json:"server,omitempty,omitzero"`
 
+	// Service Only facts about this service: its id, or its name in the project.
+	Service string `form:"service,omitempty" json:"service,omitempty,omitzero"`
+
 	// Run Only facts about this run: its id.
 	Run string `form:"run,omitempty" json:"run,omitempty,omitzero"`
 
@@ -2603,6 +3133,36 @@ type PreviewScheduleParams struct {
 	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
 }
 
+// ListRunbooksParams defines parameters for ListRunbooks.
+type ListRunbooksParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// DeleteRunbookParams defines parameters for DeleteRunbook.
+type DeleteRunbookParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetRunbookParams defines parameters for GetRunbook.
+type GetRunbookParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// PutRunbookParams defines parameters for PutRunbook.
+type PutRunbookParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// Project The project; the token's own if empty.
@@ -2617,7 +3177,10 @@ type ListRunsParams struct {
 	// Server Only those of this server: its id, or its name in the project.
 	Server string `form:"server,omitempty" json:"server,omitempty,omitzero"`
 
-	// Number Only the one with this number on the server; needs server.
+	// Service Only those of this service: its id, or its name in the project.
+	Service string `form:"service,omitempty" json:"service,omitempty,omitzero"`
+
+	// Number Only the one with this number on the server or service; needs one of them.
 	Number int64 `form:"number,omitempty" json:"number,omitempty,omitzero"`
 
 	// Open Only those that have not ended.
@@ -2653,6 +3216,15 @@ type AbortRunParams struct {
 
 // AnnounceRunParams defines parameters for AnnounceRun.
 type AnnounceRunParams struct {
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ApproveRunParams defines parameters for ApproveRun.
+type ApproveRunParams struct {
 	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
 	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
 
@@ -2841,6 +3413,66 @@ type UnmanageServerParams struct {
 
 	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
 	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListServicesParams defines parameters for ListServices.
+type ListServicesParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
+// DeleteServiceParams defines parameters for DeleteService.
+type DeleteServiceParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetServiceParams defines parameters for GetService.
+type GetServiceParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
+// PutServiceParams defines parameters for PutService.
+type PutServiceParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RunRunbookParams defines parameters for RunRunbook.
+type RunRunbookParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SimulateRunbookParams defines parameters for SimulateRunbook.
+type SimulateRunbookParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
 }
 
 // SimulateParams defines parameters for Simulate.
@@ -3059,6 +3691,7 @@ func (c *Client) ListHistory(ctx context.Context, params *ListHistoryParams) (*F
 		r.query("project", params.Project)
 		r.query("limit", params.Limit)
 		r.query("server", params.Server)
+		r.query("service", params.Service)
 		r.query("run", params.Run)
 		r.query("after", params.After)
 		r.query("newest", params.Newest)
@@ -3268,6 +3901,85 @@ func (c *Client) PreviewSchedule(ctx context.Context, body SchedulePreviewInput,
 	return &out, nil
 }
 
+// ListRunbooks calls GET /v1/runbooks: list runbooks.
+//
+// Lists the runbooks of a project by name.
+// params may be nil.
+func (c *Client) ListRunbooks(ctx context.Context, params *ListRunbooksParams) (*RunbookList, error) {
+	r := request{method: "GET", path: "/v1/runbooks"}
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out RunbookList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ValidateRunbook calls POST /v1/runbooks/validate: validate a runbook.
+//
+// Says whether a runbook can be, and blames the field if not. Nothing is kept.
+func (c *Client) ValidateRunbook(ctx context.Context, body NamedRunbookInput) (*Runbook, error) {
+	r := request{method: "POST", path: "/v1/runbooks/validate"}
+	r.body = body
+	var out Runbook
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeleteRunbook calls DELETE /v1/runbooks/{runbook}: remove a runbook.
+//
+// Removes a runbook. Runs that are open go on with theirs.
+// params may be nil.
+func (c *Client) DeleteRunbook(ctx context.Context, runbook string, params *DeleteRunbookParams) error {
+	r := request{method: "DELETE", path: "/v1/runbooks/{runbook}"}
+	r.in("runbook", runbook)
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	return c.do(ctx, r, nil)
+}
+
+// GetRunbook calls GET /v1/runbooks/{runbook}: show a runbook.
+//
+// Shows a runbook.
+// params may be nil.
+func (c *Client) GetRunbook(ctx context.Context, runbook string, params *GetRunbookParams) (*Runbook, error) {
+	r := request{method: "GET", path: "/v1/runbooks/{runbook}"}
+	r.in("runbook", runbook)
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out Runbook
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutRunbook calls PUT /v1/runbooks/{runbook}: create or replace a runbook.
+//
+// Makes a runbook under a name, or replaces it whole. Runs that are open go on with theirs.
+// params may be nil.
+func (c *Client) PutRunbook(ctx context.Context, runbook string, body RunbookInput, params *PutRunbookParams) (*Runbook, error) {
+	r := request{method: "PUT", path: "/v1/runbooks/{runbook}"}
+	r.in("runbook", runbook)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Runbook
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // ListRuns calls GET /v1/runs: list runs.
 //
 // Lists runs, newest first.
@@ -3279,6 +3991,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams) (*RunList
 		r.query("limit", params.Limit)
 		r.query("lang", params.Lang)
 		r.query("server", params.Server)
+		r.query("service", params.Service)
 		r.query("number", params.Number)
 		r.query("open", params.Open)
 		r.query("before", params.Before)
@@ -3350,6 +4063,25 @@ func (c *Client) AbortRun(ctx context.Context, run string, body AbortInput, para
 // params may be nil.
 func (c *Client) AnnounceRun(ctx context.Context, run string, body AnnounceInput, params *AnnounceRunParams) (*Run, error) {
 	r := request{method: "POST", path: "/v1/runs/{run}/announce"}
+	r.in("run", run)
+	r.body = body
+	if params != nil {
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Run
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ApproveRun calls POST /v1/runs/{run}/approve: approve a step of a run.
+//
+// Lets a step of a runbook begin that waits for a person's approval. It is kept who approved it. Approving it again changes nothing.
+// params may be nil.
+func (c *Client) ApproveRun(ctx context.Context, run string, body ApproveInput, params *ApproveRunParams) (*Run, error) {
+	r := request{method: "POST", path: "/v1/runs/{run}/approve"}
 	r.in("run", run)
 	r.body = body
 	if params != nil {
@@ -3675,6 +4407,114 @@ func (c *Client) UnmanageServer(ctx context.Context, server string, params *Unma
 	return &out, nil
 }
 
+// ListServices calls GET /v1/services: list services.
+//
+// Lists services by name.
+// params may be nil.
+func (c *Client) ListServices(ctx context.Context, params *ListServicesParams) (*ServiceList, error) {
+	r := request{method: "GET", path: "/v1/services"}
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+	}
+	var out ServiceList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeleteService calls DELETE /v1/services/{service}: remove a service.
+//
+// Removes a service. It is a conflict while a run is open on it.
+// params may be nil.
+func (c *Client) DeleteService(ctx context.Context, service string, params *DeleteServiceParams) error {
+	r := request{method: "DELETE", path: "/v1/services/{service}"}
+	r.in("service", service)
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	return c.do(ctx, r, nil)
+}
+
+// GetService calls GET /v1/services/{service}: show a service.
+//
+// Shows a service with its open runs.
+// params may be nil.
+func (c *Client) GetService(ctx context.Context, service string, params *GetServiceParams) (*Service, error) {
+	r := request{method: "GET", path: "/v1/services/{service}"}
+	r.in("service", service)
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+	}
+	var out Service
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutService calls PUT /v1/services/{service}: create or replace a service.
+//
+// Makes a service known under a name, or replaces what is said of it. The servers that its members name must be there. A run that is open goes on with the service as it was when it was opened.
+// params may be nil.
+func (c *Client) PutService(ctx context.Context, service string, body ServiceInput, params *PutServiceParams) (*Service, error) {
+	r := request{method: "PUT", path: "/v1/services/{service}"}
+	r.in("service", service)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Service
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// RunRunbook calls POST /v1/services/{service}/runs: run a runbook on a service.
+//
+// Opens a run of a runbook on a service, now. It is planned at once, so that what the service lacks is refused here. It is a conflict if a run is open on the service already.
+// params may be nil.
+func (c *Client) RunRunbook(ctx context.Context, service string, body ServiceRunInput, params *RunRunbookParams) (*Run, error) {
+	r := request{method: "POST", path: "/v1/services/{service}/runs"}
+	r.in("service", service)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Run
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// SimulateRunbook calls POST /v1/services/{service}/simulate: simulate a runbook on a service.
+//
+// Forecasts a run of a runbook with the planner that real runs use, as if every check held and every approval was given at once. Nothing is touched, and nothing is kept.
+// params may be nil.
+func (c *Client) SimulateRunbook(ctx context.Context, service string, body ServiceForecastInput, params *SimulateRunbookParams) (*Simulation, error) {
+	r := request{method: "POST", path: "/v1/services/{service}/simulate"}
+	r.in("service", service)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+	}
+	var out Simulation
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // Simulate calls POST /v1/simulations: simulate a run.
 //
 // Forecasts a run with the planner that real runs use, from what the server looked like when it was last looked at. Nothing is touched, and nothing is kept.
@@ -3777,4 +4617,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 6899db2e5b982fa6b788fefcd5040bfbec5e7b9cde4b6643109630fac33d9468.
+// From the document with the SHA-256 828f075ce2764ab2399f029e6b4db8ca202ad91434a0e5a93184a113d0b40d88.

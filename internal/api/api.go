@@ -100,6 +100,14 @@ func DocumentForClient() ([]byte, error) {
 	} {
 		s.Extensions = map[string]any{"x-go-type-skip-optional-pointer": false}
 	}
+	// What a step of a runbook may be would take common words from the client's names.
+	for _, s := range []*huma.Schema{
+		schemas["RunbookStep"].Properties["kind"], schemas["RunbookStep"].Properties["on"],
+		schemas["RunbookCheck"].Properties["kind"], schemas["RunbookCheck"].Properties["on"],
+		schemas["RunbookParam"].Properties["type"],
+	} {
+		s.Enum = nil
+	}
 	// The client has a method for each form of this answer.
 	get := doc.Paths[complianceCall].Get
 	get.Parameters = slices.DeleteFunc(get.Parameters, func(p *huma.Param) bool { return p.Name == "format" })
@@ -121,6 +129,8 @@ func (d *door) open(mux *http.ServeMux) {
 	d.schedules()
 	d.updatePolicies()
 	d.groups()
+	d.services()
+	d.runbooks()
 	d.freezes()
 	d.images()
 	d.channels()

@@ -45,6 +45,7 @@ another request is a conflict.
 			{Name: "schedules", Description: "When, and what is to be done then."},
 			{Name: "policies", Description: "What schedules are made from."},
 			{Name: "groups", Description: "What a redundancy group may cost, and who goes first."},
+			{Name: "services", Description: "Replicas that do the same, behind proxies, and what is done to them member after member."},
 			{Name: "runs", Description: "Executions: what is done, what waits and why."},
 			{Name: "images", Description: "What servers are made from, in channels, and who still runs an old one."},
 			{Name: "freezes", Description: "Spans in which nothing disruptive starts."},
@@ -54,6 +55,12 @@ another request is a conflict.
 			{Name: "about", Description: "The server itself."},
 		},
 	}
+}
+
+// taken are the schemas that stand in what we take, beside those called Input.
+var taken = map[string]bool{
+	"Policy": true, "RebootWindow": true, "Weekly": true, "ServiceMember": true, "ServiceProxy": true,
+	"RunbookParam": true, "RunbookCheck": true, "RunbookMember": true, "RunbookStep": true,
 }
 
 // finish sets right what the framework says otherwise of every operation.
@@ -72,7 +79,7 @@ func finish(doc *huma.OpenAPI) {
 			s.Description = descriptions[name]
 		}
 		// What we take we check whole; what we send may have more one day.
-		if !strings.HasSuffix(name, "Input") && name != "Policy" && name != "RebootWindow" && name != "Weekly" && s.AdditionalProperties == false {
+		if !strings.HasSuffix(name, "Input") && !taken[name] && s.AdditionalProperties == false {
 			s.AdditionalProperties = nil
 		}
 		for _, p := range s.Properties {

@@ -28,6 +28,13 @@ func TestGenerated(t *testing.T) {
 	if !strings.Contains(string(doc), "\nopenapi: 3.1.0\n") {
 		t.Error("the document is not OpenAPI 3.1")
 	}
+	schema, err := api.RunbookSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err = os.ReadFile("../../api/runbook.schema.json"); err != nil || string(kept) != string(schema) {
+		t.Errorf("api/runbook.schema.json %s (%v)", again, err)
+	}
 	for30, err := api.DocumentForClient()
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ type Fact struct {
 	At      time.Time `json:"at" doc:"When it happened."`
 	Who     string    `json:"who" doc:"Who did it: engine, agent/NAME or user/NAME." example:"agent/web-1"`
 	Project string    `json:"project,omitempty" doc:"Whose it is; missing if it is about all." example:"default"`
-	Server  string    `json:"server,omitempty" doc:"The server's id." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
+	Server  string    `json:"server,omitempty" doc:"The id of the server or service." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
 	Run     string    `json:"run,omitempty" doc:"The run's id." example:"0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34"`
 	Step    string    `json:"step,omitempty" doc:"The step of the run." example:"g2-2-install"`
 	Kind    string    `json:"kind" doc:"What sort of fact it is, such as run.opened, step.ended or package.changed. More may come." example:"package.changed"`
@@ -32,11 +32,12 @@ type (
 	historyIn struct {
 		InProject
 		Page
-		Server string `query:"server" maxLength:"63" doc:"Only facts about this server: its id, or its name in the project."`
-		Run    string `query:"run" maxLength:"63" doc:"Only facts about this run: its id."`
-		After  int64  `query:"after" minimum:"0" doc:"Only facts with a greater number."`
-		Newest bool   `query:"newest" doc:"The newest first."`
-		Wait   int    `query:"wait" minimum:"0" maximum:"30" doc:"If there are none: how many seconds to wait for the first. Then an empty page is answered."`
+		Server  string `query:"server" maxLength:"63" doc:"Only facts about this server: its id, or its name in the project."`
+		Service string `query:"service" maxLength:"63" doc:"Only facts about this service: its id, or its name in the project."`
+		Run     string `query:"run" maxLength:"63" doc:"Only facts about this run: its id."`
+		After   int64  `query:"after" minimum:"0" doc:"Only facts with a greater number."`
+		Newest  bool   `query:"newest" doc:"The newest first."`
+		Wait    int    `query:"wait" minimum:"0" maximum:"30" doc:"If there are none: how many seconds to wait for the first. Then an empty page is answered."`
 	}
 	historyOut struct{ Body FactList }
 )
@@ -52,7 +53,7 @@ func (d *door) history() {
 
 func (d *door) listHistory(ctx context.Context, c desk.Caller, in *historyIn) (*historyOut, error) {
 	facts, err := d.desk.History(ctx, c, desk.HistoryFilter{
-		Project: in.Project, Server: in.Server, Run: in.Run, After: in.After, Newest: in.Newest, Limit: in.Limit,
+		Project: in.Project, Server: in.Server, Service: in.Service, Run: in.Run, After: in.After, Newest: in.Newest, Limit: in.Limit,
 	}, time.Duration(in.Wait)*time.Second)
 	if err != nil {
 		return nil, err

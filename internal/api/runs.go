@@ -32,6 +32,11 @@ type AnnounceInput struct {
 	Text string `json:"text" minLength:"1" maxLength:"1024" doc:"What people were told, or where." example:"https://status.example.net/notices/42"`
 }
 
+// ApproveInput names what may begin.
+type ApproveInput struct {
+	Step string `json:"step" minLength:"1" maxLength:"500" doc:"The step's id, as the run's unapproved tells it." example:"g1.contract.ctl1"`
+}
+
 type (
 	startRunIn struct {
 		Tongue
@@ -50,10 +55,11 @@ type (
 		InProject
 		Page
 		Tongue
-		Server string `query:"server" maxLength:"63" doc:"Only those of this server: its id, or its name in the project."`
-		Number int64  `query:"number" minimum:"0" doc:"Only the one with this number on the server; needs server."`
-		Open   bool   `query:"open" doc:"Only those that have not ended."`
-		Before string `query:"before" maxLength:"63" doc:"Only runs older than this id: a page's next."`
+		Server  string `query:"server" maxLength:"63" doc:"Only those of this server: its id, or its name in the project."`
+		Service string `query:"service" maxLength:"63" doc:"Only those of this service: its id, or its name in the project."`
+		Number  int64  `query:"number" minimum:"0" doc:"Only the one with this number on the server or service; needs one of them."`
+		Open    bool   `query:"open" doc:"Only those that have not ended."`
+		Before  string `query:"before" maxLength:"63" doc:"Only runs older than this id: a page's next."`
 	}
 	listRunsOut struct{ Body RunList }
 	MoveRunIn   struct {
@@ -64,6 +70,10 @@ type (
 	abortRunIn struct {
 		MoveRunIn
 		Body *AbortInput
+	}
+	approveRunIn struct {
+		MoveRunIn
+		Body ApproveInput
 	}
 	announceRunIn struct {
 		MoveRunIn
@@ -98,6 +108,11 @@ func (d *door) runs() {
 		id: "abortRun", call: "POST /v1/runs/{run}/abort", scope: identity.Run, tag: "runs",
 		summary: "Abort a run", description: "Ends a run as soon as nothing of it is under way: what was begun is brought to a safe state, not cut.",
 	}, d.abortRun)
+	register(d, op{
+		id: "approveRun", call: "POST /v1/runs/{run}/approve", scope: identity.Run, tag: "runs",
+		summary:     "Approve a step of a run",
+		description: "Lets a step of a runbook begin that waits for a person's approval. It is kept who approved it. Approving it again changes nothing.",
+	}, d.approveRun)
 	register(d, op{
 		id: "announceRun", call: "POST /v1/runs/{run}/announce", scope: identity.Run, tag: "runs",
 		summary:     "Record that people were told",
@@ -137,10 +152,13 @@ func runSpec(b RunInput) (s desk.RunSpec, err error) {
 }
 
 func (d *door) listRuns(ctx context.Context, c desk.Caller, in *listRunsIn) (*listRunsOut, error) {
-	if in.Number != 0 && in.Server == "" {
-		return nil, fault.Invalid("number", "goes with server: numbers are counted on each")
+	switch {
+	case in.Server != "" && in.Service != "":
+		return nil, fault.Invalid("service", "goes without server")
+	case in.Number != 0 && in.Server == "" && in.Service == "":
+		return nil, fault.Invalid("number", "goes with server or service: numbers are counted on each")
 	}
-	all, err := d.desk.Runs(ctx, c, desk.RunFilter{Project: in.Project, Server: in.Server, Number: in.Number, Open: in.Open, Before: in.Before, Limit: in.Limit})
+	all, err := d.desk.Runs(ctx, c, desk.RunFilter{Project: in.Project, Server: in.Server, Service: in.Service, Number: in.Number, Open: in.Open, Before: in.Before, Limit: in.Limit})
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +182,10 @@ func (d *door) abortRun(ctx context.Context, c desk.Caller, in *abortRunIn) (*ru
 		reason = in.Body.Reason
 	}
 	return d.tell(in.lang())(d.desk.Abort(ctx, c, in.ID, reason))
+}
+
+func (d *door) approveRun(ctx context.Context, c desk.Caller, in *approveRunIn) (*runOut, error) {
+	return d.tell(in.lang())(d.desk.Approve(ctx, c, in.ID, in.Body.Step))
 }
 
 func (d *door) announceRun(ctx context.Context, c desk.Caller, in *announceRunIn) (*runOut, error) {

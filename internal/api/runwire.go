@@ -1,10 +1,13 @@
 package api
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"upkeep/internal/action"
 	"upkeep/internal/desk"
+	"upkeep/internal/fleet"
 	"upkeep/internal/plan"
 	"upkeep/internal/run"
 )
@@ -12,10 +15,11 @@ import (
 // RunSummary is a run without its plan.
 type RunSummary struct {
 	ID         string `json:"id" doc:"Given by Upkeep; grows with time." example:"0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34"`
-	Number     int64  `json:"number" doc:"1, 2, … on its server, never given again." example:"12"`
+	Number     int64  `json:"number" doc:"1, 2, … on its server or service, never given again." example:"12"`
 	Project    string `json:"project" doc:"Whose it is." example:"default"`
-	Server     string `json:"server" doc:"The server's id." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
-	ServerName string `json:"serverName" doc:"The server's name when it was opened." example:"web-1"`
+	Server     string `json:"server" doc:"The id of the server; of the service, if it is the run of a runbook." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
+	ServerName string `json:"serverName" doc:"The name of the server or service when it was opened." example:"web-1"`
+	Runbook    string `json:"runbook,omitempty" doc:"The name of the runbook that is carried out; missing for an update of a server." example:"api-extension-restart"`
 	Schedule   string `json:"schedule,omitempty" doc:"The schedule's id; missing for a run that was started now." example:"0199f3c4-10aa-7e02-8c41-5f7b2a9d6e13"`
 	By         string `json:"by" doc:"Who opened it: schedule/NAME or user/NAME." example:"schedule/weekly"`
 	Reason     string `json:"reason,omitempty" doc:"Why a person asked for it." example:"CVE-2026-0001"`
@@ -39,7 +43,7 @@ type RunList struct {
 type Run struct {
 	RunSummary
 	Window         Window    `json:"window" doc:"When it may disrupt."`
-	Policy         Policy    `json:"policy" doc:"How the update is done."`
+	Policy         Policy    `json:"policy" doc:"How the update is done; means nothing for the run of a runbook."`
 	RebootWords    string    `json:"rebootWords,omitempty" doc:"When the policy's own reboot window opens, in words; missing if it has none."`
 	Missed         Missed    `json:"missed" doc:"What becomes of an occurrence whose start was missed."`
 	MissedStart    time.Time `json:"missedStart,omitzero" doc:"The start of the newest occurrence that was missed; missing if none was."`
@@ -50,7 +54,29 @@ type Run struct {
 	PausedBy       string    `json:"pausedBy,omitempty" doc:"Who paused it." example:"user/alice"`
 	AbortedBy      string    `json:"abortedBy,omitempty" doc:"Who aborted it." example:"user/alice"`
 	Plan           *Plan     `json:"plan,omitempty" doc:"What is to be done now; missing until it was looked at."`
-	Revision       int64     `json:"revision" doc:"Counts its changes." example:"7"`
+
+	Params     map[string]string `json:"params,omitempty" doc:"The values that the runbook was given, and the defaults of the others."`
+	Members    []RunMember       `json:"members,omitempty" doc:"How far each member of the service is; of the run of a runbook."`
+	Halt       string            `json:"halt,omitempty" doc:"Why nothing more is begun until somebody resumes or aborts it; missing if it goes on." example:"ctl2 alive failed: connection refused"`
+	Approvals  []Approval        `json:"approvals,omitempty" doc:"The steps that were approved, and by whom."`
+	Unapproved []string          `json:"unapproved,omitempty" doc:"The ids of the steps that wait for a person's approval now."`
+
+	Revision int64 `json:"revision" doc:"Counts its changes." example:"7"`
+}
+
+// RunMember is how far a member of a service is.
+type RunMember struct {
+	Name    string    `json:"name" doc:"The member." example:"ctl1"`
+	Out     bool      `json:"out,omitempty" doc:"Whether it was taken out and is not back."`
+	Did     bool      `json:"did,omitempty" doc:"Whether something was done to it while it is out: it is put back only once it is proved ready."`
+	Through bool      `json:"through,omitempty" doc:"Whether it is done with."`
+	Since   time.Time `json:"since,omitzero" doc:"When it was taken out, or the run last resumed; missing if it is not out."`
+}
+
+// Approval is who approved a step.
+type Approval struct {
+	Step string `json:"step" doc:"The step's id." example:"g1.contract.ctl1"`
+	By   string `json:"by" doc:"Who approved it." example:"user/alice"`
 }
 
 // Window is when a run may disrupt.
@@ -74,24 +100,28 @@ type Plan struct {
 
 // Step is the smallest thing that is started.
 type Step struct {
-	ID        string    `json:"id" doc:"Unique in its run." example:"g2-2-install"`
-	Action    string    `json:"action" doc:"What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check. More may come." example:"install"`
-	Packages  []Package `json:"packages,omitempty" doc:"With what."`
-	Command   string    `json:"command,omitempty" doc:"The name of the command, of a backup, command or check." example:"drain"`
-	DryRun    bool      `json:"dryRun,omitempty" doc:"Whether the server only says what it would do."`
-	Disrupts  bool      `json:"disrupts" doc:"Whether it can interrupt what the server serves."`
-	Closing   bool      `json:"closing,omitempty" doc:"Whether it brings back what an earlier step took away, or looks whether all is well: it is done whatever keeps the rest from starting."`
-	OwnWindow bool      `json:"ownWindow,omitempty" doc:"Whether it may start in the policy's own reboot window only."`
-	Estimate  string    `json:"estimate" doc:"How long it is expected to take, a duration." example:"4m30s"`
-	Timeout   string    `json:"timeout" doc:"After this long the server gives it up, a duration." example:"2h"`
-	Undo      string    `json:"undo" doc:"How it can be taken back: none, reverse, restore, forward-only." example:"forward-only"`
-	Stage     string    `json:"stage" doc:"How far it is: todo, running, done, failed." example:"running"`
-	Attempt   int       `json:"attempt" doc:"Which attempt it is at; 0 if it was never tried." example:"1"`
-	Attempts  int       `json:"attempts" doc:"How often it may be tried." example:"3"`
-	FirstTry  time.Time `json:"firstTry,omitzero" doc:"When it was first tried."`
-	OrderedAt time.Time `json:"orderedAt,omitzero" doc:"When the newest attempt was ordered."`
-	EndedAt   time.Time `json:"endedAt,omitzero" doc:"When the newest attempt ended."`
-	RetryAt   time.Time `json:"retryAt,omitzero" doc:"When it is tried again."`
+	ID        string            `json:"id" doc:"Unique in its run." example:"g2-2-install"`
+	Title     string            `json:"title,omitempty" doc:"What a runbook calls it, after the member that it is about; missing if its action says it." example:"ctl1 drain lb1"`
+	Member    string            `json:"member,omitempty" doc:"The member of a service that it is about." example:"ctl1"`
+	Phase     string            `json:"phase,omitempty" doc:"Where in a runbook it stands: before, drain, do, await, ready, after." example:"drain"`
+	Action    string            `json:"action" doc:"What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check, balance, http, query. More may come." example:"install"`
+	Packages  []Package         `json:"packages,omitempty" doc:"With what."`
+	Command   string            `json:"command,omitempty" doc:"The name of the command, of a backup, command or check." example:"drain"`
+	With      map[string]string `json:"with,omitempty" doc:"The values that it is done with, of a balance, http or query."`
+	DryRun    bool              `json:"dryRun,omitempty" doc:"Whether the server only says what it would do."`
+	Disrupts  bool              `json:"disrupts" doc:"Whether it can interrupt what the server serves."`
+	Closing   bool              `json:"closing,omitempty" doc:"Whether it brings back what an earlier step took away, or looks whether all is well: it is done whatever keeps the rest from starting."`
+	OwnWindow bool              `json:"ownWindow,omitempty" doc:"Whether it may start in the policy's own reboot window only."`
+	Estimate  string            `json:"estimate" doc:"How long it is expected to take, a duration." example:"4m30s"`
+	Timeout   string            `json:"timeout" doc:"After this long the server gives it up, a duration." example:"2h"`
+	Undo      string            `json:"undo" doc:"How it can be taken back: none, reverse, restore, forward-only." example:"forward-only"`
+	Stage     string            `json:"stage" doc:"How far it is: todo, running, done, failed." example:"running"`
+	Attempt   int               `json:"attempt" doc:"Which attempt it is at; 0 if it was never tried." example:"1"`
+	Attempts  int               `json:"attempts" doc:"How often it may be tried." example:"3"`
+	FirstTry  time.Time         `json:"firstTry,omitzero" doc:"When it was first tried."`
+	OrderedAt time.Time         `json:"orderedAt,omitzero" doc:"When the newest attempt was ordered."`
+	EndedAt   time.Time         `json:"endedAt,omitzero" doc:"When the newest attempt ended."`
+	RetryAt   time.Time         `json:"retryAt,omitzero" doc:"When it is tried again."`
 }
 
 // Package is a package and the version that it is to have.
@@ -140,7 +170,7 @@ func runSummaryIn(lang string) func(run.Run) RunSummary {
 	return func(r run.Run) RunSummary {
 		zone := desk.Zone(r)
 		return RunSummary{
-			ID: r.ID, Number: r.Number, DryRun: r.Policy.DryRun || r.Made.DryRun, Project: r.Project, Server: r.Target, ServerName: r.Name, Schedule: r.Schedule, By: r.By, Reason: r.Reason,
+			ID: r.ID, Runbook: runbookName(r), Number: r.Number, DryRun: r.Policy.DryRun || r.Made.DryRun, Project: r.Project, Server: r.Target, ServerName: r.Name, Schedule: r.Schedule, By: r.By, Reason: r.Reason,
 			State: State(r.State), Result: resultOf(r.Result),
 			Waits: list(r.Waits, func(w plan.Wait) Wait {
 				out := waitOf(w.Reason, lang, zone)
@@ -165,6 +195,9 @@ func runOf(r run.Run, lang string, now time.Time) Run {
 	if !r.State.Ended() {
 		out.Ending = r.Made.Stop
 	}
+	if r.Book != nil {
+		out.book(r)
+	}
 	if span, left := desk.Left(r, now); left > 0 && !r.State.Ended() {
 		out.Window.OpenTill, out.Window.Left = span.End, duration(left.Round(time.Second))
 	}
@@ -177,13 +210,36 @@ func runOf(r run.Run, lang string, now time.Time) Run {
 	return out
 }
 
+// book tells what only the run of a runbook has.
+func (out *Run) book(r run.Run) {
+	out.Params, out.Unapproved = r.Book.Params, desk.Unapproved(r)
+	if !r.State.Ended() {
+		out.Halt = r.Book.Halt
+	}
+	out.Members = list(r.Book.Service.Members, func(m fleet.Member) RunMember {
+		at := r.Book.Members[m.Name]
+		return RunMember{Name: m.Name, Out: at.Out, Did: at.Did, Through: at.Through, Since: at.First.UTC()}
+	})
+	for _, step := range slices.Sorted(maps.Keys(r.Book.Approvals)) {
+		out.Approvals = append(out.Approvals, Approval{Step: step, By: r.Book.Approvals[step]})
+	}
+}
+
+func runbookName(r run.Run) string {
+	if r.Book == nil {
+		return ""
+	}
+	return r.Book.Runbook.Name
+}
+
 func stepOf(s plan.Step, at plan.StepState) Step {
 	stage := at.Stage
 	if stage == "" {
 		stage = plan.Todo
 	}
 	return Step{
-		ID: s.ID, Action: string(s.Action), Packages: packagesOf(s.Packages), Command: s.Command,
+		ID: s.ID, Title: s.Title, Member: s.Member, Phase: string(s.Phase),
+		Action: string(s.Action), Packages: packagesOf(s.Packages), Command: s.Command, With: s.With,
 		DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing, OwnWindow: s.OwnSlot,
 		Estimate: duration(s.Estimate.Round(time.Second)), Timeout: duration(s.Timeout.Round(time.Second)), Undo: string(s.Undo),
 		Stage: string(stage), Attempt: at.Attempt, Attempts: s.Attempts,

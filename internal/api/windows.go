@@ -55,6 +55,8 @@ type Simulation struct {
 // SimulatedStep is one step that would be done.
 type SimulatedStep struct {
 	Step     string    `json:"step" doc:"The step." example:"g2-2-install"`
+	Title    string    `json:"title,omitempty" doc:"What a runbook calls it, after the member that it is about." example:"ctl1 drain lb1"`
+	Member   string    `json:"member,omitempty" doc:"The member of a service that it is about." example:"ctl1"`
 	Action   string    `json:"action" doc:"What would be done." example:"install"`
 	Packages []Package `json:"packages,omitempty" doc:"With what."`
 	Command  string    `json:"command,omitempty" doc:"The name of the command, of a backup, command or check." example:"drain"`
@@ -136,20 +138,24 @@ func (d *door) simulate(ctx context.Context, c desk.Caller, in *simulateIn) (*si
 	if err != nil {
 		return nil, err
 	}
+	return &simulateOut{simulationOf(f, in.lang())}, nil
+}
+
+func simulationOf(f run.Forecast, lang string) Simulation {
 	zone := zoneOf(f)
-	return &simulateOut{Simulation{
+	return Simulation{
 		Steps: list(f.Steps, func(s run.ForecastStep) SimulatedStep {
 			return SimulatedStep{
-				Step: s.Step, Action: string(s.Action), Packages: packagesOf(s.Packages),
+				Step: s.Step, Title: s.Title, Member: s.Member, Action: string(s.Action), Packages: packagesOf(s.Packages),
 				Command: s.Command, DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing,
 				Start: s.Span.Start.In(zone), End: s.Span.End.In(zone),
 			}
 		}),
 		Waits: list(f.Waits, func(w run.ForecastWait) SimulatedWait {
-			return SimulatedWait{Start: w.Span.Start.In(zone), End: inZone(w.Span.End, zone), Why: waitOf(w.Reason, in.lang(), zone)}
+			return SimulatedWait{Start: w.Span.Start.In(zone), End: inZone(w.Span.End, zone), Why: waitOf(w.Reason, lang, zone)}
 		}),
 		Windows: f.Windows, End: inZone(f.End, zone), Outcome: string(f.Outcome), Text: f.Text,
-	}}, nil
+	}
 }
 
 // simulateSpec refuses what would be passed over in silence.

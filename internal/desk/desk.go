@@ -126,6 +126,7 @@ func wasPut(did string) (id string, made bool) {
 type HistoryFilter struct {
 	Project string
 	Server  string // id or name
+	Service string // id or name
 	Run     string
 	After   int64 // only facts with a greater number
 	Newest  bool
@@ -154,6 +155,13 @@ func (d *Desk) History(ctx context.Context, c Caller, f HistoryFilter, wait time
 			return nil, err
 		}
 		filter.Target = t.Target.ID
+	}
+	if f.Service != "" {
+		s, err := d.Service(ctx, c, f.Project, f.Service)
+		if err != nil {
+			return nil, err
+		}
+		filter.Target = s.Target.ID
 	}
 	deadline := time.Now().Add(wait)
 	for {

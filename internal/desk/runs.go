@@ -115,7 +115,8 @@ func (d *Desk) Run(ctx context.Context, c Caller, id string) (r run.Run, err err
 type RunFilter struct {
 	Project string
 	Server  string // id or name
-	Number  int64  // of the server's runs; 0: all
+	Service string // id or name
+	Number  int64  // of the server's or service's runs; 0: all
 	Open    bool
 	Before  string // only runs older than this id
 	Limit   int
@@ -134,6 +135,13 @@ func (d *Desk) Runs(ctx context.Context, c Caller, f RunFilter) (all []run.Run, 
 		sf := store.RunFilter{Project: c.scope(f.Project), Open: f.Open, Before: f.Before, Limit: limit}
 		if f.Server != "" {
 			t, err := findServer(tx, c, identity.Read, f.Project, f.Server)
+			if err != nil {
+				return err
+			}
+			sf.Target, sf.Number = t.ID, f.Number
+		}
+		if f.Service != "" {
+			t, err := findService(tx, c, identity.Read, f.Project, f.Service)
 			if err != nil {
 				return err
 			}

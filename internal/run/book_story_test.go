@@ -59,9 +59,17 @@ type replica struct {
 
 func (r *replica) up(now time.Time) bool { return !r.broken && !now.Before(r.loaded) }
 
+// judge is what fails a story.
+type judge interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
 // bookStory is a run of a runbook against a pretended service.
 type bookStory struct {
-	t        *testing.T
+	t        judge
 	run      Run
 	target   fleet.Target
 	service  fleet.Service
@@ -78,13 +86,18 @@ type bookStory struct {
 	approves bool
 }
 
-func newBookStory(t *testing.T, b runbook.Book, length time.Duration, proxies int) *bookStory {
+func newBookStory(t judge, b runbook.Book, length time.Duration, proxies int) *bookStory {
+	t.Helper()
+	return openBookStory(t, b, length, threeNodes(proxies))
+}
+
+func openBookStory(t judge, b runbook.Book, length time.Duration, service fleet.Service) *bookStory {
 	t.Helper()
 	if err := b.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	s := &bookStory{
-		t: t, service: threeNodes(proxies), now: saturday, members: map[string]*replica{}, did: map[string]bool{}, approves: true,
+		t: t, service: service, now: saturday, members: map[string]*replica{}, did: map[string]bool{}, approves: true,
 		takes: map[action.Kind]time.Duration{action.Balance: 2 * time.Second, action.Command: 5 * time.Second, action.HTTP: time.Second, action.Check: time.Second},
 	}
 	if err := s.service.Validate(); err != nil {
@@ -110,7 +123,7 @@ func newBookStory(t *testing.T, b runbook.Book, length time.Duration, proxies in
 	return s
 }
 
-func mustParse(t *testing.T, text string) window.Recurrence {
+func mustParse(t judge, text string) window.Recurrence {
 	t.Helper()
 	r, err := window.ParseRRule(text)
 	if err != nil {
@@ -230,8 +243,8 @@ func (s *bookStory) inWindow(o Order) {
 	}
 }
 
-func (s *bookStory) golden(name string) {
-	s.t.Helper()
+func (s *bookStory) golden(t *testing.T, name string) {
+	t.Helper()
 	var states []string
 	for _, m := range s.service.Members {
 		r := s.members[m.Name]
@@ -241,7 +254,7 @@ func (s *bookStory) golden(name string) {
 	for _, w := range s.run.Waits {
 		fmt.Fprintf(&s.log, "waits   %s: %s\n", w.Step, w.Reason.Words("en", s.run.Window.Recurrence.Zone()))
 	}
-	compareGolden(s.t, name, s.log.String())
+	compareGolden(t, name, s.log.String())
 }
 
 func (s *bookStory) resume() {
@@ -387,6 +400,6 @@ func TestBookStories(t *testing.T) {
 		},
 	}
 	for name, tell := range stories {
-		t.Run(name, func(t *testing.T) { tell(t).golden(name) })
+		t.Run(name, func(t *testing.T) { tell(t).golden(t, name) })
 	}
 }

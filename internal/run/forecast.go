@@ -25,6 +25,8 @@ type Forecast struct {
 // ForecastStep is one step that would be done.
 type ForecastStep struct {
 	Step     string
+	Title    string // of a runbook's step; empty: its action says it
+	Member   string // that it is about; empty: none
 	Action   action.Kind
 	Packages []action.Package
 	Command  string
@@ -76,7 +78,7 @@ func Predict(r Run, w World) Forecast {
 				}
 				span := window.Span{Start: w.Now, End: w.Now.Add(s.Estimate)}
 				f.Steps = append(f.Steps, ForecastStep{
-					Step: s.ID, Action: s.Action, Packages: s.Packages, Command: s.Command,
+					Step: s.ID, Title: s.Title, Member: s.Member, Action: s.Action, Packages: s.Packages, Command: s.Command,
 					DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing, Span: span,
 				})
 				if open, ok := r.Window.Current(w.Now); ok {
@@ -85,6 +87,11 @@ func Predict(r Run, w World) Forecast {
 				w.Now = span.End
 				w.Answers[o.Key()] = sim.do(o.Order, span)
 			}
+			continue
+		}
+		if approved, ok := approveAll(r, w.Now); ok {
+			f.wait(r, w.Now, w.Now)
+			r = approved
 			continue
 		}
 		if len(r.Waits) > 0 && r.Waits[0].Reason.Code == plan.NeverFits {
@@ -100,6 +107,22 @@ func Predict(r Run, w World) Forecast {
 	}
 	f.Windows = len(used)
 	return f
+}
+
+// approveAll is what persons do in a forecast: they approve what waits for it,
+// at once. ok tells whether anything did.
+func approveAll(r Run, now time.Time) (approved Run, ok bool) {
+	for _, w := range r.Waits {
+		step, asked := w.Reason.Approval()
+		if !asked {
+			continue
+		}
+		next, facts, err := r.Approve("forecast", step, now)
+		if err == nil && len(facts) > 0 {
+			r, ok = next, true
+		}
+	}
+	return r, ok
 }
 
 // wait notes why nothing starts, joined with the stretch before it if that has the same reason.

@@ -397,7 +397,9 @@ func (t *ticker) wake() time.Time {
 		sooner(w.Reason.Until)
 		switch w.Reason.Code { //nolint:exhaustive // of the others somebody tells us, or Until does
 		case plan.Claimed, plan.Stale, plan.BudgetUsed, plan.GroupStopped, plan.CanaryFirst:
-			sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
+			if t.r.PausedBy == "" && (t.r.Book == nil || t.r.Book.Halt == "") {
+				sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
+			}
 		}
 	}
 	for id, st := range t.r.Progress {

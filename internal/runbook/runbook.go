@@ -123,6 +123,7 @@ var (
 	bookName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	stepName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$`)
 	keyName  = regexp.MustCompile(`^[a-z][A-Za-z0-9]{0,31}$`)
+	command  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`) // as the agent knows them
 	digest   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
@@ -282,6 +283,8 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 		return fault.Invalid(field+".kind", "%s changes something, and here only what looks may stand: check, http, query", s.Kind)
 	case s.Kind.Names() != (s.Command != ""):
 		return fault.Invalid(field+".command", "goes with the kinds command, check and backup, and only with them")
+	case s.Command != "" && !command.MatchString(s.Command):
+		return fault.Invalid(field+".command", "%q is no command's name: 1 to 63 small letters, digits, dots, underscores and dashes, beginning with a letter or digit", s.Command)
 	case s.Kind.Names() && len(s.With) > 0:
 		return fault.Invalid(field+".with", "goes without a command: it runs as the host's owner has written it, and takes no values")
 	case s.Estimate < 0 || s.Estimate > maxTime:

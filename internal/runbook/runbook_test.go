@@ -85,6 +85,7 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"member.drain[0].with.server", "do not match", func(b *runbook.Book) { with(&b.Member.Drain[0], "server", "{{member.name") }},
 		{"member.do[0].kind", "no kind of step", func(b *runbook.Book) { b.Member.Do[0].Kind = action.Install }},
 		{"member.do[0].command", "goes with", func(b *runbook.Book) { b.Member.Do[0].Command = "" }},
+		{"member.do[0].command", "no command's name", func(b *runbook.Book) { b.Member.Do[0].Command = "rm -rf" }},
 		{"member.do[0].on", "runs on a host", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Here }},
 		{"member.do[0].on", "only looked at", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Others }},
 		{"member.do[0].with", "takes no values", func(b *runbook.Book) { with(&b.Member.Do[0], "image", "x") }},

@@ -1,5 +1,5 @@
-// Command gen writes what is generated from the API: the OpenAPI document and
-// the client's models and methods. It is run by go generate.
+// Command gen writes what is generated from the API: the OpenAPI document, the
+// JSON Schema of runbooks, and the client's models and methods. It is run by go generate.
 package main
 
 import (
@@ -30,6 +30,13 @@ func generate(root string) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(root, "api", "openapi.yaml"), doc, 0o644); err != nil {
+		return err
+	}
+	schema, err := api.RunbookSchema()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(root, "api", "runbook.schema.json"), schema, 0o644); err != nil {
 		return err
 	}
 	// The generator reads OpenAPI 3.0; nobody else is to see that document.

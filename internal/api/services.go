@@ -1,0 +1,233 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"upkeep/internal/desk"
+	"upkeep/internal/fleet"
+	"upkeep/internal/identity"
+	"upkeep/internal/run"
+)
+
+// Service is replicas that do the same, of which a quorum must always be up.
+type Service struct {
+	ID       string            `json:"id" doc:"Given by Upkeep; never changes." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
+	Project  string            `json:"project" doc:"Whose it is." example:"default"`
+	Name     string            `json:"name" doc:"Unique among the servers and services of its project." example:"api-extension"`
+	Labels   map[string]string `json:"labels" doc:"Free to use."`
+	Quorum   int               `json:"quorum" doc:"How many members must always stay up." example:"2"`
+	With     map[string]string `json:"with" doc:"What runbooks may ask of the service, as {{service.KEY}}."`
+	Members  []ServiceMember   `json:"members" doc:"The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first."`
+	Proxies  []ServiceProxy    `json:"proxies" doc:"The load balancers in front of it."`
+	OpenRuns []RunSummary      `json:"openRuns" doc:"Runs that have not ended."`
+	Created  time.Time         `json:"created,omitzero" doc:"When it was made known."`
+	Revision int64             `json:"revision" doc:"Counts its changes." example:"1"`
+}
+
+// ServiceMember is one replica of a service.
+type ServiceMember struct {
+	Name   string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the service; {{member.name}} unless with says otherwise." example:"ctl1"`
+	Server string            `json:"server,omitempty" maxLength:"63" doc:"The name of the server on which it runs; missing if commands are never run for it." example:"ctl1"`
+	Born   time.Time         `json:"born,omitzero" doc:"When it was made: the oldest is maintained first. Missing if that is not known." example:"2026-01-03T02:30:00Z"`
+	With   map[string]string `json:"with,omitempty" doc:"What runbooks may ask of it, as {{member.KEY}}."`
+}
+
+// ServiceProxy is a load balancer in front of a service.
+type ServiceProxy struct {
+	Name string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the service; {{proxy.name}} unless with says otherwise." example:"lb1"`
+	With map[string]string `json:"with,omitempty" doc:"What runbooks may ask of it, as {{proxy.KEY}}, such as where its admin socket is."`
+}
+
+// ServiceList is all services of a project.
+type ServiceList struct {
+	Items []Service `json:"items" doc:"The services, by name."`
+}
+
+// ServiceInput is what a caller says of a service.
+type ServiceInput struct {
+	Labels  map[string]string `json:"labels,omitempty" doc:"Free to use: at most 32, each name and value at most 256 bytes." example:"{\"site\":\"fra1\"}"`
+	Quorum  int               `json:"quorum,omitempty" minimum:"0" maximum:"200" doc:"How many members must always stay up; less than there are. Those that a runbook's maxUnavailable leaves, if left out." example:"2"`
+	With    map[string]string `json:"with,omitempty" maxProperties:"32" doc:"What runbooks may ask of the service, as {{service.KEY}}: keys of letters and digits, values of up to 1024 bytes."`
+	Members []ServiceMember   `json:"members" maxItems:"200" doc:"The replicas, in the order in which they are to be maintained."`
+	Proxies []ServiceProxy    `json:"proxies,omitempty" maxItems:"20" doc:"The load balancers in front of it: a step on proxies is done at each."`
+}
+
+// ServiceRunInput asks for a runbook to be carried out on a service.
+type ServiceRunInput struct {
+	ServiceForecastInput
+	Reason string `json:"reason,omitempty" maxLength:"1024" doc:"Why; the history keeps it. Needed to override a freeze." example:"PCO-1981"`
+}
+
+// ServiceForecastInput asks what a runbook would do on a service.
+type ServiceForecastInput struct {
+	Runbook        string            `json:"runbook" minLength:"1" maxLength:"63" doc:"The runbook's name." example:"api-extension-restart"`
+	Params         map[string]string `json:"params,omitempty" maxProperties:"32" doc:"Values of the runbook's parameters, as texts."`
+	Duration       string            `json:"duration" doc:"How long it may take from now, a duration from 1m to 24h." example:"3h"`
+	OverrideFreeze bool              `json:"overrideFreeze,omitempty" doc:"Start although a freeze is in force."`
+}
+
+func (in ServiceForecastInput) spec(at ServicePath) (s desk.BookSpec, err error) {
+	s = desk.BookSpec{Project: at.Project, Service: at.Service, Runbook: in.Runbook, Params: in.Params, OverrideFreeze: in.OverrideFreeze}
+	s.Duration, err = parseDuration("duration", in.Duration)
+	return s, err
+}
+
+type (
+	listServicesIn struct {
+		InProject
+		Tongue
+	}
+	listServicesOut struct{ Body ServiceList }
+	ServicePath     struct {
+		Service string `path:"service" maxLength:"63" doc:"The service's id, or its name in the project." example:"api-extension"`
+		InProject
+	}
+	serviceIn struct {
+		ServicePath
+		Tongue
+	}
+	serviceOut   struct{ Body Service }
+	putServiceIn struct {
+		ServicePath
+		Tongue
+		Keyed
+		Body ServiceInput
+	}
+	putServiceOut struct {
+		Status int
+		Body   Service
+	}
+	deleteServiceIn struct {
+		ServicePath
+		Keyed
+	}
+	runServiceIn struct {
+		ServicePath
+		Tongue
+		Keyed
+		Body ServiceRunInput
+	}
+	simulateServiceIn struct {
+		ServicePath
+		Tongue
+		Body ServiceForecastInput
+	}
+)
+
+func (d *door) services() {
+	register(d, op{
+		id: "listServices", call: "GET /v1/services", scope: identity.Read, tag: "services",
+		summary: "List services", description: "Lists services by name.",
+	}, d.listServices)
+	register(d, op{
+		id: "putService", call: "PUT /v1/services/{service}", scope: identity.Write, tag: "services",
+		summary: "Create or replace a service",
+		description: "Makes a service known under a name, or replaces what is said of it. The servers that its members name must be there. " +
+			"A run that is open goes on with the service as it was when it was opened.",
+		made: "It was created.",
+	}, d.putService)
+	register(d, op{
+		id: "getService", call: "GET /v1/services/{service}", scope: identity.Read, tag: "services",
+		summary: "Show a service", description: "Shows a service with its open runs.",
+	}, d.getService)
+	register(d, op{
+		id: "deleteService", call: "DELETE /v1/services/{service}", scope: identity.Write, tag: "services",
+		summary: "Remove a service", description: "Removes a service. It is a conflict while a run is open on it.",
+	}, d.deleteService)
+	register(d, op{
+		id: "runRunbook", call: "POST /v1/services/{service}/runs", scope: identity.Run, tag: "services", creates: true,
+		summary: "Run a runbook on a service",
+		description: "Opens a run of a runbook on a service, now. It is planned at once, so that what the service lacks is refused here. " +
+			"It is a conflict if a run is open on the service already.",
+	}, d.runRunbook)
+	register(d, op{
+		id: "simulateRunbook", call: "POST /v1/services/{service}/simulate", scope: identity.Read, tag: "planning",
+		summary: "Simulate a runbook on a service",
+		description: "Forecasts a run of a runbook with the planner that real runs use, as if every check held and every approval was given at once. " +
+			"Nothing is touched, and nothing is kept.",
+	}, d.simulateRunbook)
+}
+
+func (d *door) listServices(ctx context.Context, c desk.Caller, in *listServicesIn) (*listServicesOut, error) {
+	all, err := d.desk.Services(ctx, c, in.Project)
+	if err != nil {
+		return nil, err
+	}
+	return &listServicesOut{ServiceList{list(all, func(s desk.Service) Service { return serviceOf(s.Target, s.Open, in.lang()) })}}, nil
+}
+
+func (d *door) getService(ctx context.Context, c desk.Caller, in *serviceIn) (*serviceOut, error) {
+	s, err := d.desk.Service(ctx, c, in.Project, in.Service)
+	if err != nil {
+		return nil, err
+	}
+	return &serviceOut{serviceOf(s.Target, s.Open, in.lang())}, nil
+}
+
+func (d *door) putService(ctx context.Context, c desk.Caller, in *putServiceIn) (*putServiceOut, error) {
+	t, made, err := d.desk.PutService(ctx, c, desk.ServiceSpec{
+		Project: in.Project, Name: in.Service, Labels: in.Body.Labels, Service: in.Body.fleet(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.desk.Service(ctx, c, t.Project, t.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &putServiceOut{created(made), serviceOf(s.Target, s.Open, in.lang())}, nil
+}
+
+func (d *door) deleteService(ctx context.Context, c desk.Caller, in *deleteServiceIn) (*done, error) {
+	return nil, d.desk.DeleteService(ctx, c, in.Project, in.Service)
+}
+
+func (d *door) runRunbook(ctx context.Context, c desk.Caller, in *runServiceIn) (*runOut, error) {
+	spec, err := in.Body.spec(in.ServicePath)
+	if err != nil {
+		return nil, err
+	}
+	spec.Reason = in.Body.Reason
+	return d.tell(in.lang())(d.desk.StartBook(ctx, c, spec))
+}
+
+func (d *door) simulateRunbook(ctx context.Context, c desk.Caller, in *simulateServiceIn) (*simulateOut, error) {
+	spec, err := in.Body.spec(in.ServicePath)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.desk.SimulateBook(ctx, c, spec)
+	if err != nil {
+		return nil, err
+	}
+	return &simulateOut{simulationOf(f, in.lang())}, nil
+}
+
+func (in ServiceInput) fleet() fleet.Service {
+	return fleet.Service{
+		Quorum: in.Quorum, With: in.With,
+		Members: list(in.Members, func(m ServiceMember) fleet.Member { return fleet.Member(m) }),
+		Proxies: list(in.Proxies, func(p ServiceProxy) fleet.Proxy { return fleet.Proxy(p) }),
+	}
+}
+
+func serviceOf(t fleet.Target, open []run.Run, lang string) Service {
+	return Service{
+		ID: t.ID, Project: t.Project, Name: t.Name, Labels: notNil(t.Labels), Quorum: t.Service.Quorum, With: notNil(t.Service.With),
+		Members: list(t.Service.Members, func(m fleet.Member) ServiceMember {
+			m.Born = m.Born.UTC()
+			return ServiceMember(m)
+		}),
+		Proxies:  list(t.Service.Proxies, func(p fleet.Proxy) ServiceProxy { return ServiceProxy(p) }),
+		OpenRuns: list(open, runSummaryIn(lang)), Created: t.Created.UTC(), Revision: t.Revision,
+	}
+}
+
+// notNil is never null.
+func notNil(in map[string]string) map[string]string {
+	if in == nil {
+		return map[string]string{}
+	}
+	return in
+}
