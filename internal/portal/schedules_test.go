@@ -166,7 +166,7 @@ func TestMistakesStandAtTheirFields(t *testing.T) {
 			got.must(t, http.StatusUnprocessableEntity, `value="`+c.value+`"`)
 		}
 		if c.field != "day" {
-			got.must(t, http.StatusUnprocessableEntity, `aria-errormessage="`+field+`-mistake"`)
+			got.must(t, http.StatusUnprocessableEntity, field+`-mistake" aria-invalid="true"`)
 		}
 	}
 	expert := func(rule string) answer {
