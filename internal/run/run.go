@@ -215,6 +215,7 @@ func (r Run) Resume(by string, now time.Time) (Run, []history.Fact, error) {
 		return r, nil, nil
 	}
 	r.PausedBy = ""
+	r.Since = now // whoever says resume means now, too
 	return r, []history.Fact{r.fact(now, by, history.RunResumed, "", "resumed")}, nil
 }
 
