@@ -79,6 +79,14 @@ func TestPolicyStories(t *testing.T) {
 			s.play(3 * week)
 			return s
 		},
+		"health-at-the-end-of-each-window": func(t *testing.T) *story {
+			p := fleet.DefaultPolicy()
+			p.Health, p.Batch, p.Expect = []string{"shop-answers"}, 1, short
+			s := newStory(t, p, 2*time.Minute, pending("a", "b", "c")...)
+			s.host.takes[action.Install] = 50 * time.Second
+			s.play(3 * week)
+			return s
+		},
 		"a-backup-for-each-window": func(t *testing.T) *story {
 			p := around
 			p.Batch, p.Expect = 1, short
