@@ -25,8 +25,18 @@ const (
 	Check    Kind = "check"    // run the named command that says whether the host is well; changes nothing
 )
 
+// What the control plane's own hands can do. No host is told these.
+const (
+	Balance Kind = "balance" // set a server's state at a load balancer
+	HTTP    Kind = "http"    // ask a URL whether it answers as it should; changes nothing
+	Query   Kind = "query"   // ask a Prometheus whether a figure is as it should be; changes nothing
+)
+
 // Kinds lists every kind.
-var Kinds = []Kind{Observe, Refresh, Download, Install, Repair, Restore, Reboot, Backup, Command, Check}
+var Kinds = []Kind{
+	Observe, Refresh, Download, Install, Repair, Restore, Reboot, Backup, Command, Check,
+	Balance, HTTP, Query,
+}
 
 // Valid reports whether k is one of Kinds.
 func (k Kind) Valid() bool {
@@ -34,9 +44,10 @@ func (k Kind) Valid() bool {
 }
 
 // Disrupts reports whether doing k can interrupt what the target serves.
-// Installing does: it restarts services. Of a command nobody knows.
+// Installing does: it restarts services. Of a command nobody knows. A drained
+// server takes its part of the capacity with it.
 func (k Kind) Disrupts() bool {
-	return k == Install || k == Repair || k == Restore || k == Reboot || k == Command
+	return k == Install || k == Repair || k == Restore || k == Reboot || k == Command || k == Balance
 }
 
 // Names reports whether k runs a command that the host's owner has a name for.
@@ -60,11 +71,12 @@ type Order struct {
 	Generation int64
 	Target     string
 	Kind       Kind
-	Packages   []Package     // for Download, Install and Restore
-	BootID     string        // for Reboot: only while the host still runs this boot
-	Command    string        // for Backup, Command and Check: a name in the host's own list, never a command line
-	DryRun     bool          // say what would be changed, and change nothing
-	Timeout    time.Duration // the hand gives up after this long
+	Packages   []Package         // for Download, Install and Restore
+	BootID     string            // for Reboot: only while the host still runs this boot
+	Command    string            // for Backup, Command and Check: a name in the host's own list, never a command line
+	With       map[string]string // for Balance, HTTP and Query: typed values as text, with nothing left to fill in; the hand says which names it knows
+	DryRun     bool              // say what would be changed, and change nothing
+	Timeout    time.Duration     // the hand gives up after this long
 }
 
 // Key identifies the order for ever.

@@ -77,6 +77,7 @@ func TestNotBegun(t *testing.T) {
 		"kind":       {allow, order(9, action.Refresh), time.Hour, action.Refused, "does not allow to refresh"},
 		"package":    {allow, order(9, action.Install, good, kernel), time.Hour, action.Refused, "holds the package kernel"},
 		"unknown":    {agent.Allow{}, order(9, "dance"), time.Hour, action.Refused, `"dance"`},
+		"not a host": {agent.Allow{}, order(9, action.Balance), time.Hour, action.Refused, "to balance is not for a host"},
 		"command":    {allow, nameless, time.Hour, action.Refused, `does not allow to run "stop" as a command`},
 		"no command": {agent.Allow{}, unknown, time.Hour, action.Refused, `no command named "healthy"`},
 		"boot":       {agent.Allow{}, stale, time.Hour, action.Refused, "for boot"},

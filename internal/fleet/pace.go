@@ -35,6 +35,9 @@ var prior = map[action.Kind]struct{ first, each time.Duration }{
 	action.Backup:   {10 * time.Minute, 0},
 	action.Command:  {60 * time.Second, 0},
 	action.Check:    {30 * time.Second, 0},
+	action.Balance:  {60 * time.Second, 0}, // sessions run dry
+	action.HTTP:     {10 * time.Second, 0},
+	action.Query:    {5 * time.Second, 0},
 }
 
 // With adds a sample; p itself is not changed.

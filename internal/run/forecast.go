@@ -140,7 +140,8 @@ func (p *pretend) do(o action.Order, span window.Span) action.Result {
 		obs.HalfConfigured = nil
 	case action.Reboot:
 		obs.RebootRequired, obs.RebootPackages = false, nil
-	case action.Observe, action.Refresh, action.Download, action.Backup, action.Command, action.Check:
+	case action.Observe, action.Refresh, action.Download, action.Backup, action.Command, action.Check,
+		action.Balance, action.HTTP, action.Query:
 	}
 	p.target.Observed = &obs
 	return res

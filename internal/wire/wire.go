@@ -84,18 +84,19 @@ type PollAnswer struct {
 
 // Order is action.Order, and how much time is left to begin it.
 type Order struct {
-	Key           string    `json:"key"`
-	Run           string    `json:"run"`
-	Step          string    `json:"step"`
-	Attempt       int       `json:"attempt"`
-	Generation    int64     `json:"generation"`
-	Target        string    `json:"target"`
-	Kind          string    `json:"kind"`
-	Packages      []Package `json:"packages,omitempty"`
-	BootID        string    `json:"bootId,omitempty"`
-	Command       string    `json:"command,omitempty"`
-	DryRun        bool      `json:"dryRun,omitempty"`
-	TimeoutMillis int64     `json:"timeoutMillis"`
+	Key           string            `json:"key"`
+	Run           string            `json:"run"`
+	Step          string            `json:"step"`
+	Attempt       int               `json:"attempt"`
+	Generation    int64             `json:"generation"`
+	Target        string            `json:"target"`
+	Kind          string            `json:"kind"`
+	Packages      []Package         `json:"packages,omitempty"`
+	BootID        string            `json:"bootId,omitempty"`
+	Command       string            `json:"command,omitempty"`
+	With          map[string]string `json:"with,omitempty"`
+	DryRun        bool              `json:"dryRun,omitempty"`
+	TimeoutMillis int64             `json:"timeoutMillis"`
 	// BeginMillis is how long after its receipt the order may begin; later it
 	// is not begun but answered as expired. It is an elapsed time, for the
 	// host's clock may be wrong. Less than zero asks what has become of an
@@ -182,7 +183,7 @@ func duration(ms int64) time.Duration { return time.Duration(ms) * time.Millisec
 func FromOrder(o action.Order, begin time.Duration) Order {
 	w := Order{
 		Key: o.Key(), Run: o.Run, Step: o.Step, Attempt: o.Attempt, Generation: o.Generation,
-		Target: o.Target, Kind: string(o.Kind), BootID: o.BootID, Command: o.Command, DryRun: o.DryRun,
+		Target: o.Target, Kind: string(o.Kind), BootID: o.BootID, Command: o.Command, With: o.With, DryRun: o.DryRun,
 		TimeoutMillis: millis(o.Timeout), BeginMillis: millis(begin),
 	}
 	for _, p := range o.Packages {
@@ -196,7 +197,7 @@ func (w Order) Order() action.Order {
 	o := action.Order{
 		Run: w.Run, Step: w.Step, Attempt: w.Attempt, Generation: w.Generation,
 		Target: w.Target, Kind: action.Kind(w.Kind), BootID: w.BootID,
-		Command: w.Command, DryRun: w.DryRun, Timeout: duration(w.TimeoutMillis),
+		Command: w.Command, With: w.With, DryRun: w.DryRun, Timeout: duration(w.TimeoutMillis),
 	}
 	for _, p := range w.Packages {
 		o.Packages = append(o.Packages, action.Package(p))

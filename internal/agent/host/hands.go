@@ -70,6 +70,8 @@ func (h *Hands) Prepare(ctx context.Context, o action.Order) (json.RawMessage, e
 	case action.Backup, action.Command, action.Check:
 		_, err := h.named(o.Command)
 		return nil, err
+	case action.Balance, action.HTTP, action.Query:
+		return nil, agent.Refuse("to %s is not for a host", o.Kind)
 	case action.Refresh, action.Download, action.Install, action.Repair, action.Restore:
 	}
 	if !o.DryRun {
