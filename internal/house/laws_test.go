@@ -63,7 +63,6 @@ var hands = []string{
 // planned are the stations of the design that nobody has built yet. The laws
 // know them already. Who builds one takes it off this list.
 var planned = []string{
-	"internal/balancer",
 	"internal/channel",
 	"internal/cloud",
 	"internal/command",
