@@ -71,7 +71,6 @@ var planned = []string{
 	"internal/compat/statuspage",
 	"internal/kube",
 	"internal/notice",
-	"internal/probe",
 	"internal/rollout",
 }
 
