@@ -48,7 +48,8 @@ file is sent to the file's own server only.
 
 Every command knows as well:
 
-  -o, --output  table, json or yaml. JSON and YAML are the API's own documents.
+  -o, --output  table, wide, json or yaml; csv for "get compliance". JSON and YAML
+                are the API's own documents.
   --timeout     give up after this long, such as 30s; 0 is never. One minute if not
                 said; never for what watches. Exit code 124.
   NO_COLOR      in the environment: no colours. There are none in a pipe either.
@@ -136,5 +137,6 @@ Keys that are not listed here are refused.
 
 All documents are checked before the first is sent. Images and policies are sent
 first, then servers, then groups; who manages a server is said last. Durations
-may begin with days, such as 14d. docs/policies.md tells what a policy does. What an image is, never changes: what is new needs a new version. A
-freeze has no name: one with the same project, start, end and reason is the same.`
+may begin with days, such as 14d. docs/policies.md tells what a policy does. What
+an image is, never changes: what is new needs a new version. A freeze has no
+name: one with the same project, start, end and reason is the same.`

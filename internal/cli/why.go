@@ -90,7 +90,7 @@ func (a *app) tellIdle(w io.Writer, s *client.Server) {
 		name := clean(sc.Name)
 		switch {
 		case sc.Resting:
-			fmt.Fprintf(w, "  schedule %s rests as long\n", name)
+			fmt.Fprintf(w, "  schedule %s rests meanwhile\n", name)
 		case !sc.Enabled:
 			fmt.Fprintf(w, "  schedule %s is disabled\n", name)
 		case sc.Next == nil:

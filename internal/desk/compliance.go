@@ -77,7 +77,8 @@ func standingOf(s Server, now time.Time) Standing {
 			st.Within = w
 		}
 		if !sch.Next.IsZero() && (st.Next.IsZero() || sch.Next.Start.Before(st.Next.Start)) {
-			st.Next = sch.Next
+			zone := sch.Window.Recurrence.Zone()
+			st.Next = window.Span{Start: sch.Next.Start.In(zone), End: sch.Next.End.In(zone)}
 		}
 	}
 	obs := s.Target.Observed

@@ -69,7 +69,7 @@ func weekly(name, at string, length time.Duration) desk.ScheduleSpec {
 }
 
 func TestManaging(t *testing.T) {
-	d, srv := room(t)
+	d, _ := room(t)
 	srv, err := d.Manage(t.Context(), ada, "shop", "web-1", "")
 	must(t, err)
 	made := schedules(t, d, srv)

@@ -103,7 +103,7 @@ func (d *Desk) ReplaceSchedule(ctx context.Context, c Caller, id string, s Sched
 
 // EnableSchedule switches a schedule on or off and leaves the rest of it.
 func (d *Desk) EnableSchedule(ctx context.Context, c Caller, id string, enabled, allowOverlap bool) (out fleet.Schedule, err error) {
-	err = d.once(ctx, c, fmt.Sprintf("schedule %s enabled %t", id, enabled), func(tx store.Tx) (string, error) {
+	err = d.once(ctx, c, fmt.Sprintf("schedule %s enabled %t overlap %t", id, enabled, allowOverlap), func(tx store.Tx) (string, error) {
 		s, err := findSchedule(tx, c, identity.Write, id)
 		if err != nil {
 			return "", err

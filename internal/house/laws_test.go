@@ -64,7 +64,6 @@ var hands = []string{
 // planned are the stations of the design that nobody has built yet. The laws
 // know them already. Who builds one takes it off this list.
 var planned = []string{
-	"internal/balancer",
 	"internal/channel",
 	"internal/cloud",
 	"internal/command",
@@ -73,7 +72,6 @@ var planned = []string{
 	"internal/compat/statuspage",
 	"internal/kube",
 	"internal/notice",
-	"internal/probe",
 	"internal/rollout",
 }
 

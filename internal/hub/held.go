@@ -82,7 +82,7 @@ func (h *held) setBusy(w *waiting, busy bool) (drop bool) {
 	return w.drop
 }
 
-// due lists the targets to ask the database about. An agent that has an order
+// due lists the targets to ask the database about, in no order. An agent that has an order
 // under way has an open order all the time; asking for it each second would be
 // one look per agent and second for nothing.
 func (h *held) due(now time.Time, busy time.Duration) []string {
@@ -104,6 +104,5 @@ func (h *held) due(now time.Time, busy time.Duration) []string {
 			targets = append(targets, target)
 		}
 	}
-	slices.Sort(targets)
 	return targets
 }

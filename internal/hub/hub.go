@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ import (
 // together do not stay together.
 type Timing struct {
 	Hold     time.Duration // how long a poll without orders is held (25 s)
-	Sweep    time.Duration // how often orders of other servers are looked for (1 s)
+	Sweep    time.Duration // how often orders of other servers are looked for (1 s); less often where a look takes long
 	Busy     time.Duration // and how often for an agent that has an order under way (30 s)
 	Presence time.Duration // how often it is written down that an agent was seen (1 min)
 	Observe  time.Duration // how often agents look at their hosts unasked (1 h)
@@ -131,19 +132,25 @@ func (h *Hub) Nudge(target string) { h.held.wake(target) }
 // answers all held polls at once, and later ones are held no more.
 func (h *Hub) Run(ctx context.Context) error {
 	defer h.closeOnce.Do(func() { close(h.closing) })
-	tick := time.NewTicker(h.timing.Sweep)
-	defer tick.Stop()
+	next := time.NewTimer(h.timing.Sweep)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-next.C:
 		}
+		began := time.Now()
 		if err := h.sweep(ctx); err != nil && ctx.Err() == nil {
 			h.log.Warn("look for orders of other servers", "error", err)
 		}
+		next.Reset(max(h.timing.Sweep, restAfter*time.Since(began)))
 	}
 }
+
+// restAfter is how many times as long as a sweep has taken the hub rests after
+// it: with a hundred thousand agents one takes a good part of a second.
+const restAfter = 20
 
 // askAll is from how many waiting targets on the database is asked for all that
 // have orders, instead of by a list that costs more than it saves.
@@ -157,6 +164,7 @@ func (h *Hub) sweep(ctx context.Context) error {
 	}
 	var ask []string
 	if len(waiting) < askAll {
+		slices.Sort(waiting)
 		ask = waiting
 	}
 	var with []string

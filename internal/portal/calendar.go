@@ -35,13 +35,19 @@ const (
 	calendarDays = 28
 	maxBars      = 120 // in one lane
 	maxLanes     = 12
+	dayLabel     = 7 // half of what a day's label needs on a telephone, in per cent
 )
 
 // drawCalendar shows the schedules that are enabled. One that would overlap is
 // marked where it does, and so is the other.
 func drawCalendar(all []fleet.Schedule, freezes []window.Freeze, zone *time.Location, now time.Time) calendar {
 	axis := chart.Axis{From: now, To: now.AddDate(0, 0, calendarDays)}
-	c := calendar{Zone: zone, Ticks: axis.Ticks(zone, 5)}
+	c := calendar{Zone: zone}
+	for _, t := range axis.Ticks(zone, 5) {
+		if t.X > dayLabel && t.X < 100-dayLabel {
+			c.Ticks = append(c.Ticks, t)
+		}
+	}
 	var on []fleet.Schedule
 	for _, s := range all {
 		if s.Enabled && !s.Resting && len(on) < maxLanes {

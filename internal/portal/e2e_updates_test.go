@@ -143,6 +143,41 @@ func TestAScheduleFromTheBuilderToItsEnd(t *testing.T) {
 	}
 }
 
+func TestAxeFindsNothingInFormsWithMistakes(t *testing.T) {
+	checker, s, ctx := axe(t), newStreet(t), chrome(t)
+	s.signIn(ctx, t, identity.Operator)
+	check := func(what string) {
+		t.Helper()
+		found, err := chromedp.Run(ctx, chromedp.Evaluate[string](checker+violations, chromedp.EvalAwaitPromise))
+		if err != nil || found != "[]" {
+			t.Errorf("%s: %v %s", what, err, found)
+		}
+	}
+	server := s.fresh("fresh")
+	s.house.schedule(server, "Weekly", 26*time.Hour, 2*time.Hour)
+	do(ctx, t, chromedp.Navigate(s.web.URL+schedulesPath(server.ID)+"/new?lang=en"), fill("#name", "Daily"), fill("#repeat", "daily"), fill("#hours", "24"), fill("#reboot", "own-window"))
+	says(ctx, t, "#preview", "Weekly:")
+	check("a schedule that overlaps")
+	goes(ctx, t, chromedp.Click("#save"))
+	check("a schedule that was refused")
+	do(ctx, t, fill("#mode-expert", "yes"), fill("#rrule", "RRULE:FREQ=NEVER"), fill("#reboot-hours", "x"), fill("#backup", "tape"))
+	goes(ctx, t, chromedp.Click("#save"))
+	says(ctx, t, "#form-error", "RRULE")
+	check("a rule that can't be read")
+	goes(ctx, t, chromedp.Navigate(s.web.URL+"/policies/new"))
+	do(ctx, t, fill("#name", "x"), fill("#mode-spread", "yes"), fill("#spreadzone", "Mars"))
+	goes(ctx, t, chromedp.Click("#save"))
+	check("a policy in no zone")
+	goes(ctx, t, chromedp.Navigate(s.web.URL+"/freezes"))
+	goes(ctx, t, fill("#to-day", "2001-01-01"), fill("#reason", "x"), chromedp.Click(".fields button"))
+	says(ctx, t, "#to-day-mistake", "after")
+	check("a freeze that ends before it begins")
+	goes(ctx, t, chromedp.Navigate(s.web.URL+serverPath(server.ID)+"/update"))
+	goes(ctx, t, fill("#hours", "99"), chromedp.Click(".card form .actions button"))
+	says(ctx, t, "#hours-mistake", "24h")
+	check("an update that is too long")
+}
+
 func TestUpdateNowAndReadTheResult(t *testing.T) {
 	s, ctx := newStreet(t), chrome(t)
 	s.signIn(ctx, t, identity.Operator)

@@ -133,6 +133,13 @@ func TestGroups(t *testing.T) {
 	h.tick(h.open(web.Target, h.schedule(web.Target, "weekly", time.Hour, time.Hour), time.Now()), time.Now())
 	b.get(path).must(t, http.StatusOK, "Waiting", "It waits: the window is closed")
 	b.get("/groups").must(t, http.StatusOK, "1 waits", "web-3, web-9")
+	other, err := h.desk.Server(ctx, boss, "shop", "web-2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.tick(h.open(other.Target, h.schedule(other.Target, "weekly", -time.Minute, time.Hour), time.Now()), time.Now())
+	b.get(path).must(t, http.StatusOK, "Working").mustNot(t, "under way since")
+	b.get("/groups").must(t, http.StatusOK, "1 is being updated", "1 waits")
 
 	viewer := h.as(identity.Viewer)
 	viewer.get(path).must(t, http.StatusOK, "Go first", "web-3, web-9").mustNot(t, `name="maxunavailable"`)

@@ -196,7 +196,7 @@ func (p *Portal) saveGroup(v *visit) error {
 		return err
 	}
 	form := groupForm{
-		Name: g.Rules.Name, MaxUnavailable: v.field("maxunavailable"), Ticked: v.r.PostForm["canaries"], Others: v.field("canaries-others"),
+		Name: g.Rules.Name, MaxUnavailable: v.field("maxunavailable"), Ticked: v.several("canaries"), Others: v.field("canaries-others"),
 		Soak: v.field("soak"), StopAfter: v.field("stopafter"),
 	}
 	spec, wrong := form.spec(v, g.Rules.Project)

@@ -49,7 +49,7 @@ var (
 // readPolicy takes the fields out of a form that was sent.
 func (v *visit) readPolicy() policyForm {
 	commands := func(name string) commandsForm {
-		return commandsForm{Ticked: v.r.PostForm[name], Others: v.field(name + "-others")}
+		return commandsForm{Ticked: v.several(name), Others: v.field(name + "-others")}
 	}
 	return policyForm{
 		Scope: v.field("scope"), Hold: typed(v.field("hold")), Reboot: v.field("reboot"), Own: v.readWindow(ownWindow),

@@ -183,7 +183,7 @@ func TestFormErrorsNameTheFieldAndLoseNothing(t *testing.T) {
 		return f
 	}
 	b.post(path, form("hours", "an hour")).must(t, http.StatusUnprocessableEntity,
-		"Window length:", "must be a number of hours", `value="an hour"`, ">because</textarea>", `value="security" selected`, `value="never" selected`, `aria-errormessage="hours-mistake"`)
+		"Window length:", "must be a number of hours", `value="an hour"`, ">because</textarea>", `value="security" selected`, `value="never" selected`, `aria-describedby="hours-help hours-mistake"`)
 	b.post(path, form("hours", "99")).must(t, http.StatusUnprocessableEntity, "Window length:", "must be between", `value="99"`)
 	b.post(path, form("scope", "none")).must(t, http.StatusUnprocessableEntity, "Scope:")
 	b.post(path, form("override", "yes", "reason", "")).must(t, http.StatusUnprocessableEntity, "Reason:", "is needed to override a freeze")

@@ -4,9 +4,12 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"upkeep/internal/desk"
 	"upkeep/internal/fleet"
@@ -166,7 +169,7 @@ func TestMistakesStandAtTheirFields(t *testing.T) {
 			got.must(t, http.StatusUnprocessableEntity, `value="`+c.value+`"`)
 		}
 		if c.field != "day" {
-			got.must(t, http.StatusUnprocessableEntity, `aria-errormessage="`+field+`-mistake"`)
+			got.must(t, http.StatusUnprocessableEntity, field+`-mistake" aria-invalid="true"`)
 		}
 	}
 	expert := func(rule string) answer {
@@ -335,4 +338,36 @@ func TestBuilderReadsWhatItWrites(t *testing.T) {
 			t.Errorf("%s is shown in the builder: %+v", text, got)
 		}
 	}
+}
+
+// TestCommandsKeepTheirOrder holds whatever of them the agent offers.
+func TestCommandsKeepTheirOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		some := func(label string) []string {
+			return rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}), 0, 5, rapid.ID[string]).Draw(t, label)
+		}
+		names, offered := some("names"), some("offered")
+		f := commandsOf(names, offered)
+		if got := f.names(); !slices.Equal(got, names) {
+			t.Fatalf("%v of %v offered became %v", names, offered, got)
+		}
+		// Browsers send what is ticked in the order of the page.
+		sent := slices.DeleteFunc(slices.Clone(offered), func(name string) bool { return !slices.Contains(f.Ticked, name) })
+		if !slices.Equal(sent, f.Ticked) {
+			t.Fatalf("%v are ticked of %v: sent as %v", f.Ticked, offered, sent)
+		}
+	})
+}
+
+func TestARestingScheduleHasNoNextWindow(t *testing.T) {
+	h := newHouse(t, nil)
+	server := h.server("shop", "web-1", look(1, false), time.Minute)
+	h.schedule(server, "weekly", 26*time.Hour, time.Hour)
+	b := h.as(identity.Viewer)
+	b.get("/servers").must(t, http.StatusOK, "Europe/Sofia")
+	if _, err := h.desk.Unmanage(context.Background(), boss, "shop", "web-1"); err != nil {
+		t.Fatal(err)
+	}
+	b.get("/servers").must(t, http.StatusOK).mustNot(t, `class="sub">Europe/Sofia`)
+	b.get("/compliance").must(t, http.StatusOK, "unmanaged").mustNot(t, `class="sub">Europe/Sofia`)
 }

@@ -96,6 +96,11 @@ func (v *visit) parseForm() error {
 // field is what was written into a field of the form.
 func (v *visit) field(name string) string { return strings.TrimSpace(v.r.PostFormValue(name)) }
 
+// several are the values of a field of which there may be more than one.
+func (v *visit) several(name string) []string {
+	return v.r.PostForm[name] //nolint:forbidigo // the form that was sent, not the function of that name
+}
+
 func (v *visit) setCookie(name, value string, expires time.Time) {
 	// Lax, not Strict: a link to a run in a mail should find its reader signed
 	// in. Forms of other sites are refused by their origin.

@@ -64,7 +64,7 @@ type windowForm struct {
 func (v *visit) readWindow(prefix string) windowForm {
 	field := func(name string) string { return v.field(prefix + name) }
 	f := windowForm{
-		Prefix: prefix, Mode: field("mode"), Repeat: field("repeat"), Every: field("every"), Days: v.r.PostForm[prefix+"day"],
+		Prefix: prefix, Mode: field("mode"), Repeat: field("repeat"), Every: field("every"), Days: v.several(prefix + "day"),
 		Nth: field("nth"), NthDay: field("nthday"), Monthday: field("monthday"), Time: field("time"), Zone: field("zone"),
 		First: field("first"), Hours: field("hours"), RRule: typed(v.r.PostFormValue(prefix + "rrule")),
 	}

@@ -46,10 +46,11 @@ func (t *ticker) stopped() bool {
 	return false
 }
 
-// mustLeave reports whether what was taken away is to be brought back now,
-// because nothing more starts before this window ends.
+// mustLeave reports whether what was taken away is to be brought back, or what
+// was changed to be looked at, now, because nothing more starts before this
+// window ends.
 func (t *ticker) mustLeave(d plan.Decision) bool {
-	if !t.r.Made.Entered || len(d.Start) > 0 || len(d.Waits) == 0 || !t.quiet() || t.leaving() {
+	if !t.r.Made.Entered && !t.r.Made.Unproved || len(d.Start) > 0 || len(d.Waits) == 0 || !t.quiet() || t.leaving() {
 		return false
 	}
 	switch d.Waits[0].Reason.Code { //nolint:exhaustive // the others are over soon, or a person sees to them
@@ -70,7 +71,7 @@ func (t *ticker) leave() bool {
 		return t.adopt(root, why)
 	}
 	// There is nothing to bring back; the next occurrence begins anew.
-	t.r.Made.Entered = false
+	t.r.Made.Entered, t.r.Made.Unproved = false, false
 	return t.replan()
 }
 

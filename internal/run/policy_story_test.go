@@ -79,6 +79,14 @@ func TestPolicyStories(t *testing.T) {
 			s.play(3 * week)
 			return s
 		},
+		"health-at-the-end-of-each-window": func(t *testing.T) *story {
+			p := fleet.DefaultPolicy()
+			p.Health, p.Batch, p.Expect = []string{"shop-answers"}, 1, short
+			s := newStory(t, p, 2*time.Minute, pending("a", "b", "c")...)
+			s.host.takes[action.Install] = 50 * time.Second
+			s.play(3 * week)
+			return s
+		},
 		"a-backup-for-each-window": func(t *testing.T) *story {
 			p := around
 			p.Batch, p.Expect = 1, short
@@ -206,6 +214,34 @@ func TestPolicyStories(t *testing.T) {
 			s.play(week)
 			return s
 		},
+	}
+	stories["missed-ask-and-resumed-inside"] = func(t *testing.T) *story {
+		s := newStory(t, fleet.DefaultPolicy(), 2*time.Hour, pending("curl")...)
+		s.run.Missed = fleet.MissedAsk
+		s.host.deaf = true
+		s.play(40*time.Minute + time.Hour)
+		s.host.deaf = false
+		r, facts, err := s.run.Resume("user/ada", s.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.run = r
+		s.tell(Next{Facts: facts})
+		s.play(week)
+		return s
+	}
+	// Nobody ticked for an hour; the server had begun all the same.
+	stories["answered-while-nobody-looked"] = func(t *testing.T) *story {
+		s := newStory(t, fleet.DefaultPolicy(), 2*time.Hour, pending("curl")...)
+		s.run.Missed = fleet.MissedSkip
+		for len(s.orders) == 0 {
+			s.now = s.tick().Wake
+		}
+		s.now = saturday.Add(40 * time.Minute)
+		s.carryOut(s.orders[0])
+		s.orders, s.now = nil, s.now.Add(time.Hour)
+		s.play(week)
+		return s
 	}
 	for name, tell := range stories {
 		t.Run(name, func(t *testing.T) { tell(t).golden(name) })

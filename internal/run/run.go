@@ -229,6 +229,7 @@ func (r Run) Resume(by string, now time.Time) (Run, []history.Fact, error) {
 		return r, nil, nil
 	}
 	r.PausedBy = ""
+	r.Since = now // whoever says resume means now, too
 	if r.Book != nil {
 		r = r.takeUp(now)
 	}

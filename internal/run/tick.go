@@ -53,8 +53,8 @@ func Tick(r Run, w World) (Run, Next) {
 		return t.r, t.next
 	}
 	t.windows()
-	t.missedStart()
 	t.collect()
+	t.missedStart()
 	if t.quiet() && !t.move() {
 		return t.r, t.next
 	}

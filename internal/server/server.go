@@ -18,7 +18,9 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"upkeep/internal/action"
 	"upkeep/internal/api"
+	"upkeep/internal/balancer"
 	"upkeep/internal/compat/stackit"
 	"upkeep/internal/desk"
 	"upkeep/internal/engine"
@@ -27,6 +29,7 @@ import (
 	"upkeep/internal/identity"
 	"upkeep/internal/limit"
 	"upkeep/internal/portal"
+	"upkeep/internal/probe"
 	"upkeep/internal/store"
 	"upkeep/internal/store/postgres"
 	"upkeep/internal/store/sqlite"
@@ -133,6 +136,7 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	})
 	s.engine = engine.New(engine.Config{
 		DB: s.db, Owner: uuid.NewString(), NewID: newID, Log: s.cfg.Log, Orders: s.hub.Nudge,
+		Hands: map[action.Kind]engine.Hand{action.Balance: balancer.Hand{}, action.HTTP: probe.Hand{}, action.Query: probe.Hand{}},
 	})
 	s.desk = desk.New(s.db, newID, s.engine.Nudge).In(cmp.Or(s.cfg.Zone, "UTC"))
 
