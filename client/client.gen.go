@@ -1245,7 +1245,7 @@ type Run struct {
 	// Finished When it ended.
 	Finished time.Time `json:"finished,omitempty,omitzero"`
 
-	// Halt Why nothing more is begun until somebody resumes or aborts it; missing if it goes on.
+	// Halt Why the run of a runbook begins nothing more until somebody resumes or aborts it; missing if it goes on.
 	//
 	// Example: ctl2 alive failed: connection refused
 	Halt string `json:"halt,omitempty,omitzero"`
@@ -1434,6 +1434,11 @@ type RunSummary struct {
 
 	// Finished When it ended.
 	Finished time.Time `json:"finished,omitempty,omitzero"`
+
+	// Halt Why the run of a runbook begins nothing more until somebody resumes or aborts it; missing if it goes on.
+	//
+	// Example: ctl2 alive failed: connection refused
+	Halt string `json:"halt,omitempty,omitzero"`
 
 	// ID Given by Upkeep; grows with time.
 	//
@@ -4617,4 +4622,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 828f075ce2764ab2399f029e6b4db8ca202ad91434a0e5a93184a113d0b40d88.
+// From the document with the SHA-256 38444a68189f85167edd687c4fee49f8a5349a4b53507cd117895856060dcc61.

@@ -25,6 +25,7 @@ type RunSummary struct {
 	Reason     string `json:"reason,omitempty" doc:"Why a person asked for it." example:"CVE-2026-0001"`
 	DryRun     bool   `json:"dryRun,omitempty" doc:"Whether it changes nothing and only says what it would do: its policy says so, or the server does."`
 	State      State  `json:"state" doc:"Where it is."`
+	Halt       string `json:"halt,omitempty" doc:"Why the run of a runbook begins nothing more until somebody resumes or aborts it; missing if it goes on." example:"ctl2 alive failed: connection refused"`
 	Waits      []Wait `json:"waits" doc:"What waits, and why."`
 	Result     Result `json:"result" doc:"What it has come to so far."`
 
@@ -57,7 +58,6 @@ type Run struct {
 
 	Params     map[string]string `json:"params,omitempty" doc:"The values that the runbook was given, and the defaults of the others."`
 	Members    []RunMember       `json:"members,omitempty" doc:"How far each member of the service is; of the run of a runbook."`
-	Halt       string            `json:"halt,omitempty" doc:"Why nothing more is begun until somebody resumes or aborts it; missing if it goes on." example:"ctl2 alive failed: connection refused"`
 	Approvals  []Approval        `json:"approvals,omitempty" doc:"The steps that were approved, and by whom."`
 	Unapproved []string          `json:"unapproved,omitempty" doc:"The ids of the steps that wait for a person's approval now."`
 
@@ -170,7 +170,7 @@ func runSummaryIn(lang string) func(run.Run) RunSummary {
 	return func(r run.Run) RunSummary {
 		zone := desk.Zone(r)
 		return RunSummary{
-			ID: r.ID, Runbook: runbookName(r), Number: r.Number, DryRun: r.Policy.DryRun || r.Made.DryRun, Project: r.Project, Server: r.Target, ServerName: r.Name, Schedule: r.Schedule, By: r.By, Reason: r.Reason,
+			ID: r.ID, Runbook: runbookName(r), Halt: haltOf(r), Number: r.Number, DryRun: r.Policy.DryRun || r.Made.DryRun, Project: r.Project, Server: r.Target, ServerName: r.Name, Schedule: r.Schedule, By: r.By, Reason: r.Reason,
 			State: State(r.State), Result: resultOf(r.Result),
 			Waits: list(r.Waits, func(w plan.Wait) Wait {
 				out := waitOf(w.Reason, lang, zone)
@@ -213,9 +213,6 @@ func runOf(r run.Run, lang string, now time.Time) Run {
 // book tells what only the run of a runbook has.
 func (out *Run) book(r run.Run) {
 	out.Params, out.Unapproved = r.Book.Params, desk.Unapproved(r)
-	if !r.State.Ended() {
-		out.Halt = r.Book.Halt
-	}
 	out.Members = list(r.Book.Service.Members, func(m fleet.Member) RunMember {
 		at := r.Book.Members[m.Name]
 		return RunMember{Name: m.Name, Out: at.Out, Did: at.Did, Through: at.Through, Since: at.First.UTC()}
@@ -223,6 +220,14 @@ func (out *Run) book(r run.Run) {
 	for _, step := range slices.Sorted(maps.Keys(r.Book.Approvals)) {
 		out.Approvals = append(out.Approvals, Approval{Step: step, By: r.Book.Approvals[step]})
 	}
+}
+
+// haltOf is why a run that is open begins nothing more.
+func haltOf(r run.Run) string {
+	if r.Book == nil || r.State.Ended() {
+		return ""
+	}
+	return r.Book.Halt
 }
 
 func runbookName(r run.Run) string {

@@ -17,12 +17,12 @@ func (a *app) applyCommand() *cobra.Command {
 	var files []string
 	var dry bool
 	cmd := &cobra.Command{
-		Use: "apply -f FILE", Short: "Create or change servers, schedules, policies, groups, freezes and images",
+		Use: "apply -f FILE", Short: "Create or change servers, schedules, policies, groups, services, runbooks and more",
 		Long: `Reads YAML documents and makes them so. For each is said whether it was created,
 changed or unchanged. What is already so is not sent.
 
 All documents are checked before the first is sent: their form here, and the
-recurrences and names by the server. What a document may hold is told by
+recurrences, names and runbooks by the server. What a document may hold is told by
 "upkeep help files".`,
 		Example: `  upkeep apply -f fleet.yaml
   upkeep apply -f fleet.yaml --dry-run
@@ -74,7 +74,7 @@ func (a *app) readDocuments(files []string) (all []*document, err error) {
 		all = append(all, docs...)
 	}
 	// Images and policies first, for servers and schedules are made from them;
-	// then servers and their groups, before the schedules that stand on them;
+	// then servers, their groups and services, before the schedules that stand on them;
 	// else as they were written.
 	slices.SortStableFunc(all, func(x, y *document) int { return rank(x) - rank(y) })
 	return all, nil
@@ -86,7 +86,7 @@ func rank(d *document) int {
 		return 0
 	case d.server != nil:
 		return 1
-	case d.group != nil:
+	case d.group != nil, d.service != nil, d.runbook != nil:
 		return 2
 	}
 	return 3
@@ -248,6 +248,10 @@ func (s *session) compare(ctx context.Context, d *document, docs []*document) (s
 		return s.comparePolicy(ctx, d)
 	case d.group != nil:
 		return s.compareGroup(ctx, d)
+	case d.service != nil:
+		return s.compareService(ctx, d)
+	case d.runbook != nil:
+		return s.compareRunbook(ctx, d)
 	}
 	return s.compareFreeze(ctx, d)
 }
@@ -297,6 +301,12 @@ func (s *session) send(ctx context.Context, d *document) error {
 		case d.group != nil:
 			return s.PutGroup(ctx, d.group.Name, d.group.input(),
 				&client.PutGroupParams{Project: s.projectOf(d.group.Project), IdempotencyKey: key})
+		case d.service != nil:
+			return s.PutService(ctx, d.service.Name, d.service.ServiceInput,
+				&client.PutServiceParams{Project: s.projectOf(d.service.Project), IdempotencyKey: key})
+		case d.runbook != nil:
+			return s.PutRunbook(ctx, d.runbook.Name, d.runbook.input(),
+				&client.PutRunbookParams{Project: s.projectOf(d.runbook.Project), IdempotencyKey: key})
 		}
 		return s.CreateFreeze(ctx, client.FreezeInput{
 			Project: s.projectOf(d.freeze.Project), Start: d.start, End: d.end, Reason: d.freeze.Reason,

@@ -15,12 +15,12 @@ import (
 
 func (a *app) describeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "describe KIND NAME", Short: "Tell all about a server, a run, a schedule, a policy, a group or an image",
+		Use: "describe KIND NAME", Short: "Tell all about a server, a service, a run, a runbook, a schedule, a policy and more",
 		Example: `  upkeep describe server web-1
   upkeep describe run web-1
   upkeep describe schedule web-1/weekend
   upkeep describe image debian-12:2026.11`,
-		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, run, schedule, policy, group and image"),
+		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, service, run, runbook, schedule, policy, group and image"),
 	}
 	server := &cobra.Command{
 		Use: "server NAME", Aliases: []string{"servers"}, Short: "A server: its system, updates, schedules and open runs",
@@ -38,7 +38,7 @@ func (a *app) describeCommand() *cobra.Command {
 		},
 	}
 	run := &cobra.Command{
-		Use: "run RUN|SERVER", Aliases: []string{"runs"}, Short: "A run: its plan, what waits, and its result",
+		Use: "run RUN|SERVER|SERVICE", Aliases: []string{"runs"}, Short: "A run: its plan, what waits, and its result",
 		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -67,7 +67,7 @@ func (a *app) describeCommand() *cobra.Command {
 			return a.show(sc, func(w io.Writer) { a.tellSchedule(w, sc) })
 		},
 	}
-	cmd.AddCommand(server, run, schedule, a.describePolicy(), a.describeGroup(), a.describeImage())
+	cmd.AddCommand(server, run, schedule, a.describeService(), a.describeRunbook(), a.describePolicy(), a.describeGroup(), a.describeImage())
 	return cmd
 }
 
@@ -172,11 +172,16 @@ func (a *app) tellRun(w io.Writer, r *client.Run) {
 	if r.DryRun {
 		dry = "yes: it changes nothing"
 	}
-	pairs(w, "Run", r.ID, "Number", fmt.Sprint(r.Number), "Dry run", dry, "Server", r.ServerName, "Project", r.Project, "State", a.state(r.State), "Opened", opened,
+	on, policy := "Server", policyWords(r.Policy)
+	if r.Runbook != "" {
+		on, policy = "Service", ""
+	}
+	pairs(w, "Run", r.ID, "Number", fmt.Sprint(r.Number), "Dry run", dry, on, r.ServerName, "Project", r.Project, "State", a.state(r.State), "Opened", opened,
 		"Reason", clean(r.Reason), "Window", window, "Open", left, "Started", moment(r.Started, zone), "Ended", moment(r.Finished, zone),
 		"Took", took(summaryOf(r), a.now()), "Announced", moment(r.AnnouncedAt, zone), "Paused by", clean(r.PausedBy),
-		"Aborted by", clean(r.AbortedBy), "Policy", policyWords(r.Policy), "Reboots", r.RebootWords,
+		"Aborted by", clean(r.AbortedBy), "Policy", policy, "Reboots", r.RebootWords,
 		"Missed start", moment(r.MissedStart, zone), "Ending", clean(r.Ending), "Result", clean(r.Result.Text))
+	a.tellBook(w, r)
 	if r.Plan != nil && len(r.Plan.Steps) > 0 {
 		fmt.Fprintf(w, "\nPlan %d: %s\n", r.Plan.Generation, clean(r.Plan.Why))
 		a.stepTable(r.Plan.Steps).print(w, "  ")
@@ -206,6 +211,9 @@ func stepWords(st client.Step) string {
 	if st.DryRun {
 		st.DryRun, st.Action = false, "dry run of "+st.Action
 		return stepWords(st)
+	}
+	if st.Title != "" {
+		return clean(st.Title + ": " + strings.TrimSpace(st.Action+" "+st.Command))
 	}
 	if len(st.Packages) == 0 {
 		return clean(strings.TrimSpace(st.Action + " " + st.Command))

@@ -67,6 +67,9 @@ type document struct {
 	image    *imageDoc
 	policy   *updatePolicyDoc
 	group    *groupDoc
+	service  *ServiceDoc
+	runbook  *RunbookDoc
+	body     ast.Node  // as it was written
 	start    time.Time // of a freeze
 	end      time.Time
 }
@@ -81,6 +84,8 @@ var kinds = map[string][]string{
 		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
 	"Schedule": {"kind", "project", "server", "name", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
+	"Service":  {"kind", "project", "name", "labels", "quorum", "with", "members", "proxies"},
+	"Runbook":  {"kind", "project", "name", "title", "description", "params", "maxUnavailable", "budget", "prove", "before", "member", "after"},
 }
 
 // name is how a person names what the document is about.
@@ -96,6 +101,10 @@ func (d *document) name() string {
 		return "policy " + d.policy.Name
 	case d.group != nil:
 		return "group " + d.group.Name
+	case d.service != nil:
+		return "service " + d.service.Name
+	case d.runbook != nil:
+		return "runbook " + d.runbook.Name
 	}
 	return fmt.Sprintf("freeze %q", d.freeze.Reason)
 }
@@ -113,6 +122,10 @@ func (d *document) key() string {
 		return d.name() + " of project " + d.policy.Project
 	case d.group != nil:
 		return d.name() + " of project " + d.group.Project
+	case d.service != nil:
+		return d.name() + " of project " + d.service.Project
+	case d.runbook != nil:
+		return d.name() + " of project " + d.runbook.Project
 	}
 	return fmt.Sprintf("%s of project %s from %s to %s", d.name(), d.freeze.Project, d.start, d.end)
 }
@@ -124,6 +137,11 @@ func (d *document) blame(field, format string, args ...any) error {
 
 // lineOf is where a field stands, or what it is a part of; else the document.
 func (d *document) lineOf(field string) int {
+	if d.runbook != nil || d.service != nil {
+		if line, ok := lineAt(d.body, field); ok {
+			return line
+		}
+	}
 	if l, ok := d.lines[strings.SplitN(field, ".", 2)[0]]; ok {
 		return l
 	}
@@ -161,7 +179,7 @@ func parseDocuments(file string, text []byte) ([]*document, error) {
 }
 
 func parseDocument(file string, body ast.Node) (*document, error) {
-	d := &document{file: file, line: body.GetToken().Position.Line, lines: map[string]int{}}
+	d := &document{file: file, body: body, line: body.GetToken().Position.Line, lines: map[string]int{}}
 	kind := ""
 	var pairs []*ast.MappingValueNode
 	switch m := body.(type) {
@@ -217,6 +235,12 @@ func (d *document) of(kind string) any {
 	case "Group":
 		d.group = &groupDoc{}
 		return d.group
+	case "Service":
+		d.service = &ServiceDoc{}
+		return d.service
+	case "Runbook":
+		d.runbook = &RunbookDoc{}
+		return d.runbook
 	}
 	d.freeze = &freezeDoc{}
 	return d.freeze
@@ -264,6 +288,10 @@ func (d *document) check() error {
 		return d.checkPolicy()
 	case d.group != nil:
 		return d.checkGroup()
+	case d.service != nil:
+		return d.checkService()
+	case d.runbook != nil:
+		return d.checkRunbook()
 	}
 	return nil
 }

@@ -14,16 +14,16 @@ import (
 
 func (a *app) getCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "get KIND", Short: "List servers, schedules, policies, groups, runs, who is behind, and more",
+		Use: "get KIND", Short: "List servers, services, schedules, policies, runbooks, runs, who is behind, and more",
 		Example: `  upkeep get servers
   upkeep get server web-1 -o yaml
   upkeep get schedules web-1
   upkeep get runs --open -o json`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.which("get", "servers, schedules, policies, groups, compliance, runs, freezes, images, channels, history and tokens"),
+		RunE: a.which("get", "servers, schedules, policies, groups, services, runbooks, compliance, runs, freezes, images, channels, history and tokens"),
 	}
 	history := a.historyCommand()
-	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getPolicies(), a.getGroups(), a.getCompliance(), a.getRuns(), a.getFreezes(), a.getImages(), a.getChannels(), history, a.listTokens("tokens"))
+	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getPolicies(), a.getGroups(), a.getServices(), a.getRunbooks(), a.getCompliance(), a.getRuns(), a.getFreezes(), a.getImages(), a.getChannels(), history, a.listTokens("tokens"))
 	return cmd
 }
 
@@ -217,7 +217,7 @@ func (a *app) getRuns() *cobra.Command {
 	var open bool
 	var limit int64
 	cmd := &cobra.Command{
-		Use: "runs [RUN|SERVER]", Aliases: []string{"run"}, Short: "Runs, newest first",
+		Use: "runs [RUN|SERVER|SERVICE]", Aliases: []string{"run"}, Short: "Runs, newest first",
 		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if limit < 0 {
@@ -255,13 +255,13 @@ func (a *app) getRuns() *cobra.Command {
 }
 
 func (a *app) runTable(all []client.RunSummary) *table {
-	t := newTable("RUN", "NUMBER", "SERVER", "STATE", "OPENED", "BY", "TOOK", "RESULT")
+	t := newTable("RUN", "NUMBER", "SERVER", "RUNBOOK", "STATE", "OPENED", "BY", "TOOK", "RESULT")
 	for _, r := range all {
 		number := ""
 		if a.wide {
 			number = fmt.Sprint(r.Number)
 		}
-		t.add(r.ID, number, r.ServerName, a.state(r.State), ago(r.Created, a.now()), clean(r.By), took(r, a.now()), outcome(r))
+		t.add(r.ID, number, r.ServerName, r.Runbook, a.state(r.State), ago(r.Created, a.now()), clean(r.By), took(r, a.now()), outcome(r))
 	}
 	return t.dropEmpty()
 }
@@ -271,6 +271,9 @@ func outcome(r client.RunSummary) string {
 	if r.Result.Text != "" {
 		return clean(r.Result.Text)
 	}
+	if r.Halt != "" {
+		return clean(r.Halt)
+	}
 	if len(r.Waits) > 0 {
 		return clean(r.Waits[0].Words)
 	}
@@ -279,7 +282,7 @@ func outcome(r client.RunSummary) string {
 
 func summaryOf(r *client.Run) client.RunSummary {
 	return client.RunSummary{
-		ID: r.ID, Number: r.Number, DryRun: r.DryRun, Project: r.Project, Server: r.Server, ServerName: r.ServerName, Schedule: r.Schedule, By: r.By,
+		ID: r.ID, Number: r.Number, DryRun: r.DryRun, Project: r.Project, Server: r.Server, ServerName: r.ServerName, Runbook: r.Runbook, Halt: r.Halt, Schedule: r.Schedule, By: r.By,
 		Reason: r.Reason, State: r.State, Waits: r.Waits, Result: r.Result,
 		Created: r.Created, Started: r.Started, Finished: r.Finished,
 	}

@@ -17,7 +17,7 @@ func (a *app) historyCommand() *cobra.Command {
 	var follow bool
 	var limit int64
 	cmd := &cobra.Command{
-		Use: "history [RUN|SERVER]", Short: "What happened: who, when, what, why",
+		Use: "history [RUN|SERVER|SERVICE]", Short: "What happened: who, when, what, why",
 		Long: `Lists what happened, oldest first: of all servers, of one, or of one run.
 
 With --follow what happens from now on is told as it happens, until Ctrl-C. JSON
@@ -81,11 +81,18 @@ func (s *session) about(ctx context.Context, args []string, params *client.ListH
 			return err
 		}
 	}
+	_, err := s.findServer(ctx, args[0])
+	if client.Is(err, client.KindNotFound) {
+		if _, err := s.service(ctx, args[0]); err == nil {
+			params.Service = args[0]
+			return nil
+		}
+	}
 	params.Server = args[0]
 	return nil
 }
 
-// names finds servers' names by their ids, asking once and again only for one
+// names finds the names of servers and services by their ids, asking once and again only for one
 // that is new. A server that was removed has no name any more.
 func (s *session) names(ctx context.Context) func(id string) string {
 	known := map[string]string{}
@@ -96,6 +103,11 @@ func (s *session) names(ctx context.Context) func(id string) string {
 		if all, err := s.allServers(ctx); err == nil {
 			for _, server := range all.Items {
 				known[server.ID] = server.Name
+			}
+		}
+		if all, err := s.ListServices(ctx, &client.ListServicesParams{Project: s.project}); err == nil && known[id] == "" {
+			for _, service := range all.Items {
+				known[service.ID] = service.Name
 			}
 		}
 		if known[id] == "" {

@@ -12,7 +12,7 @@ import (
 
 // How people name things: a server by its name or id, a schedule as
 // SERVER/NAME, by its id or, where that is not ambiguous, by its name alone; a
-// run by its id, or by the server that it works on.
+// run by its id, or by the server or service that it works on.
 
 // pageSize is how much is asked for at once.
 const pageSize = 1000
@@ -106,7 +106,7 @@ func (s *session) findRun(ctx context.Context, ref string, ended bool) (*client.
 	open, err := s.runsOf(ctx, ref, true, pageSize)
 	if err != nil {
 		if client.Is(err, client.KindNotFound) {
-			return nil, notFoundf("no run and no server %q", ref)
+			return nil, notFoundf("no run, no server and no service %q", ref)
 		}
 		return nil, err
 	}
@@ -118,10 +118,10 @@ func (s *session) findRun(ctx context.Context, ref string, ended bool) (*client.
 	case err != nil:
 		return nil, err
 	case len(all) == 0:
-		return nil, notFoundf("server %s has had no run yet", ref)
+		return nil, notFoundf("%s has had no run yet", ref)
 	case !ended:
 		last := all[0]
-		return nil, notFoundf("server %s has no open run; its last one, %s, %s %s", ref, last.ID, last.State, ago(last.Finished, s.app.now()))
+		return nil, notFoundf("%s has no open run; its last one, %s, %s %s", ref, last.ID, last.State, ago(last.Finished, s.app.now()))
 	}
 	return s.run(ctx, all[0].ID)
 }
@@ -138,7 +138,7 @@ func (s *session) runsOf(ctx context.Context, server string, open bool, limit in
 	return list.Items, nil
 }
 
-// runs lists the newest, at most limit; 0: all.
+// runs lists the newest of a server or service, at most limit; 0: all.
 func (s *session) runs(ctx context.Context, server string, open bool, limit int64) (*client.RunList, error) {
 	all := &client.RunList{Items: []client.RunSummary{}}
 	params := &client.ListRunsParams{Project: s.project, Server: server, Open: open}
@@ -148,6 +148,10 @@ func (s *session) runs(ctx context.Context, server string, open bool, limit int6
 			params.Limit = min(pageSize, limit-int64(len(all.Items)))
 		}
 		page, err := ask(ctx, func(ctx context.Context) (*client.RunList, error) { return s.ListRuns(ctx, params) })
+		if client.Is(err, client.KindNotFound) && params.Server != "" {
+			params.Server, params.Service = "", params.Server
+			page, err = ask(ctx, func(ctx context.Context) (*client.RunList, error) { return s.ListRuns(ctx, params) })
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -152,14 +152,14 @@ func (a *app) within(ctx context.Context, endless bool) (context.Context, contex
 }
 
 func (a *app) pauseCommand() *cobra.Command {
-	return a.moving("pause RUN|SERVER", "Hold a run: what is under way ends, nothing more starts", nil,
+	return a.moving("pause RUN|SERVER|SERVICE", "Hold a run: what is under way ends, nothing more starts", nil,
 		func(ctx context.Context, s *session, id, key string) (*client.Run, error) {
 			return s.PauseRun(ctx, id, &client.PauseRunParams{IdempotencyKey: key})
 		})
 }
 
 func (a *app) resumeCommand() *cobra.Command {
-	return a.moving("resume RUN|SERVER", "Let a paused run go on where it was", nil,
+	return a.moving("resume RUN|SERVER|SERVICE", "Let a paused run go on where it was", nil,
 		func(ctx context.Context, s *session, id, key string) (*client.Run, error) {
 			return s.ResumeRun(ctx, id, &client.ResumeRunParams{IdempotencyKey: key})
 		})
@@ -167,7 +167,7 @@ func (a *app) resumeCommand() *cobra.Command {
 
 func (a *app) abortCommand() *cobra.Command {
 	var in client.AbortInput
-	return a.moving("abort RUN|SERVER", "End a run as soon as nothing of it is under way",
+	return a.moving("abort RUN|SERVER|SERVICE", "End a run as soon as nothing of it is under way",
 		func(f *pflag.FlagSet) { f.StringVar(&in.Reason, "reason", "", "why; the history keeps it") },
 		func(ctx context.Context, s *session, id, key string) (*client.Run, error) {
 			return s.AbortRun(ctx, id, in, &client.AbortRunParams{IdempotencyKey: key})
@@ -218,7 +218,7 @@ func (a *app) moving(use, short string, flags func(*pflag.FlagSet), request func
 // tellMoved shows a run after somebody asked something of it. What is under way
 // ends first, so its state may not show the wish yet.
 func (a *app) tellMoved(w io.Writer, r *client.Run) {
-	a.tellWhy(w, summaryOf(r))
+	a.tellRunWhy(w, r)
 	switch {
 	case ended(r.State):
 	case r.AbortedBy != "":

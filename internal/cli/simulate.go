@@ -16,20 +16,34 @@ import (
 func (a *app) simulateCommand() *cobra.Command {
 	var in client.SimulationInput
 	var policy policyFlags
+	var params paramFlags
 	cmd := &cobra.Command{
-		Use: "simulate SERVER", Short: "What a run would do, in which order, and when; touches nothing",
+		Use: "simulate SERVER | SERVICE RUNBOOK", Short: "What a run would do, in which order, and when; touches nothing",
 		Long: `Forecasts a run with the planner that real runs use, from what the server looked
 like when it was last looked at: in the windows of a schedule, in those that a
-policy would give the server, in a window that nobody has yet, or now. Nothing is
-touched.
+policy would give the server, in a window that nobody has yet, or now. Of a runbook
+on a service, as if every check held and every approval was given at once. Nothing
+is touched.
 
 The exit code is 0 if the run would succeed, 12 if not.`,
 		Example: `  upkeep simulate web-1 --schedule weekend
   upkeep simulate web-1 --duration 1h --security-only
   upkeep simulate web-1 --policy "Security on Tuesdays"
+  upkeep simulate api-extension api-extension-restart --duration 3h
   upkeep simulate web-1 --rrule "DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA" --duration 2h`,
-		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
+		Args: takes(1, 2), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				if in.Schedule != "" || in.UpdatePolicy != "" || in.RRule != "" || policy.policy() != nil {
+					return usagef("a runbook takes --param, --duration and --override-freeze only")
+				}
+				return a.simulateRunbook(cmd.Context(), args[0], client.ServiceForecastInput{
+					Runbook: args[1], Duration: first(in.Duration, defaultRun), OverrideFreeze: in.OverrideFreeze,
+				}, params)
+			}
+			if len(params.all) > 0 {
+				return usagef("--param goes with a runbook: simulate SERVICE RUNBOOK")
+			}
 			in.Server, in.Policy = args[0], policy.policy()
 			if err := policy.check(); err != nil {
 				return err
@@ -49,15 +63,10 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 			if err != nil {
 				return err
 			}
-			if err := a.show(sim, func(w io.Writer) { a.tellSimulation(w, sim, s.forecastZone(cmd.Context(), in)) }); err != nil {
-				return err
-			}
-			if sim.Outcome != string(client.Succeeded) {
-				return &coded{code: exitForecast}
-			}
-			return nil
+			return a.foretell(sim, func() *time.Location { return s.forecastZone(cmd.Context(), in) })
 		},
 	}
+	params.add(cmd.Flags())
 	cmd.Flags().StringVar(&in.Schedule, "schedule", "", "in the windows of this schedule of the server")
 	cmd.Flags().StringVar(&in.UpdatePolicy, "policy", "", "as this policy, by name or id, says, in the windows that it would give the server")
 	cmd.Flags().StringVar(&in.RRule, "rrule", "", "in a window that nobody has yet, as RFC 5545 writes it")
@@ -65,6 +74,34 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 	cmd.Flags().BoolVar(&in.OverrideFreeze, "override-freeze", false, "as if freezes were overridden; for a run that starts now")
 	policy.add(cmd.Flags())
 	return cmd
+}
+
+func (a *app) simulateRunbook(ctx context.Context, service string, in client.ServiceForecastInput, params paramFlags) (err error) {
+	if in.Params, err = params.values(); err != nil {
+		return err
+	}
+	s, err := a.connect()
+	if err != nil {
+		return err
+	}
+	sim, err := ask(ctx, func(ctx context.Context) (*client.Simulation, error) {
+		return s.SimulateRunbook(ctx, service, in, &client.SimulateRunbookParams{Project: s.project})
+	})
+	if err != nil {
+		return err
+	}
+	return a.foretell(sim, func() *time.Location { return a.local })
+}
+
+// foretell shows a forecast; a run that would not succeed is an exit code.
+func (a *app) foretell(sim *client.Simulation, zone func() *time.Location) error {
+	if err := a.show(sim, func(w io.Writer) { a.tellSimulation(w, sim, zone()) }); err != nil {
+		return err
+	}
+	if sim.Outcome != string(client.Succeeded) {
+		return &coded{code: exitForecast}
+	}
+	return nil
 }
 
 // checkSimulation refuses flags that say two things.
@@ -102,7 +139,7 @@ func (a *app) tellSimulation(w io.Writer, sim *client.Simulation, zone *time.Loc
 		if st.Disrupts {
 			disrupts = "disrupts"
 		}
-		words := stepWords(client.Step{Action: st.Action, Packages: st.Packages, Command: st.Command, DryRun: st.DryRun})
+		words := stepWords(client.Step{Title: st.Title, Action: st.Action, Packages: st.Packages, Command: st.Command, DryRun: st.DryRun})
 		lines = append(lines, line{st.Start, []string{second(st.Start, zone), short(st.End.Sub(st.Start)), words, disrupts}})
 	}
 	for _, wait := range sim.Waits {

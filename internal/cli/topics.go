@@ -115,6 +115,36 @@ Keys that are not listed here are refused.
     health: [healthy]      # and whether all is well after that
     expect: {reboot: 3m}   # how long actions take, until history says better
   ---
+  kind: Service
+  name: api-extension      # no server has this name
+  labels: {site: fra1}
+  quorum: 2                # members that must always stay up
+  with: {backend: api_back}  # what runbooks may ask of it, as {{service.backend}}
+  members:                 # in the order in which they are maintained
+    - name: ctl1
+      server: ctl1         # on which it runs; for commands on its host
+      born: 2026-01-03T00:00:00Z  # if known: the oldest goes first
+      with: {url: "http://ctl1:8090"}  # {{member.url}}
+  proxies:
+    - {name: lb1, with: {socket: "tcp:lb1:9999"}}  # {{proxy.socket}}
+  ---
+  kind: Runbook            # docs/runbooks.md tells it, runbooks/ has some
+  name: api-extension-restart
+  title: Restart the API extension
+  description: Free text
+  params:                  # values that a run is given: {{param.port}}
+    - {name: port, type: integer, default: "8090"}
+  maxUnavailable: 1        # members out at once; 1 if left out
+  budget: 5m               # how long one member may be out
+  prove: []                # what must hold, fresh, before each member
+  before: []               # once, before the first member
+  member:
+    drain: []              # takes a member out
+    do: []                 # what is to be done to it
+    await: []              # proves that it is ready
+    ready: []              # puts it back
+  after: []                # once, after the last member
+  ---
   kind: Freeze
   start: 2026-12-20T00:00:00+01:00
   end: 2027-01-04T00:00:00+01:00
@@ -136,7 +166,7 @@ Keys that are not listed here are refused.
   notes: Kernel 6.1.0-30   # what is new in it
 
 All documents are checked before the first is sent. Images and policies are sent
-first, then servers, then groups; who manages a server is said last. Durations
+first, then servers, then groups, services and runbooks; who manages a server is said last. Durations
 may begin with days, such as 14d. docs/policies.md tells what a policy does. What
 an image is, never changes: what is new needs a new version. A freeze has no
 name: one with the same project, start, end and reason is the same.`

@@ -14,7 +14,7 @@ import (
 
 func (a *app) watchCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "watch RUN|SERVER", Short: "Watch a run until it ends; the exit code tells how",
+		Use: "watch RUN|SERVER|SERVICE", Short: "Watch a run until it ends; the exit code tells how",
 		Long: `Watches a run until it ends: on a terminal with a bar and its steps, in a pipe with
 a line for each thing that happens. With -o json each is a document on a line.
 

@@ -13,7 +13,7 @@ import (
 
 func (a *app) whyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "why RUN|SERVER", Short: "What waits, and the reason in words",
+		Use: "why RUN|SERVER|SERVICE", Short: "What waits, and the reason in words",
 		Example: `  upkeep why web-1`,
 		Args:    takes(1, 1), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -24,7 +24,7 @@ func (a *app) whyCommand() *cobra.Command {
 			if idPattern.MatchString(args[0]) {
 				run, err := s.run(cmd.Context(), args[0])
 				if err == nil {
-					return a.show(run, func(w io.Writer) { a.tellWhy(w, summaryOf(run)) })
+					return a.show(run, func(w io.Writer) { a.tellRunWhy(w, run) })
 				}
 				if !client.Is(err, client.KindNotFound) {
 					return err
@@ -40,10 +40,17 @@ func (a *app) whyCommand() *cobra.Command {
 func (s *session) whyServer(ctx context.Context, ref string) error {
 	server, err := s.findServer(ctx, ref)
 	if err != nil {
-		if client.Is(err, client.KindNotFound) {
-			return notFoundf("no run and no server %q", ref)
+		if !client.Is(err, client.KindNotFound) {
+			return err
 		}
-		return err
+		service, err := s.service(ctx, ref)
+		if client.Is(err, client.KindNotFound) {
+			return notFoundf("no run, no server and no service %q", ref)
+		}
+		if err != nil {
+			return err
+		}
+		return s.whyService(ctx, service)
 	}
 	return s.app.show(server, func(w io.Writer) {
 		for _, r := range server.OpenRuns {

@@ -124,6 +124,7 @@ var (
 	stepName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$`)
 	keyName  = regexp.MustCompile(`^[a-z][A-Za-z0-9]{0,31}$`)
 	command  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`) // as the agent knows them
+	withName = regexp.MustCompile(`^([a-z][A-Za-z0-9]{0,31}|header\.[A-Za-z0-9-]{1,64})$`)
 	digest   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
@@ -310,7 +311,7 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	for _, key := range slices.Sorted(maps.Keys(s.With)) {
 		value := s.With[key]
 		switch {
-		case !keyName.MatchString(key):
+		case !withName.MatchString(key):
 			return fault.Invalid(field+".with", "%q is no key", key)
 		case len(value) > MaxValue:
 			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), MaxValue)
