@@ -313,6 +313,27 @@ func (t *ticker) orderBook(s plan.Start) {
 	t.r.Book.Members[s.Step.Member] = m
 }
 
+// notBegun takes back what was noted of a member when a step was ordered that
+// was never begun.
+func (t *ticker) notBegun(s plan.Step) {
+	m, ok := t.r.Book.Members[s.Member]
+	if !ok || s.Phase != plan.PhaseDrain && s.Phase != plan.PhaseDo {
+		return
+	}
+	m.Out, m.Did = false, false
+	for _, o := range t.r.Plan.Root.Steps() {
+		if at := t.r.Progress[o.ID].Stage; o.Member != s.Member || at == plan.Todo || at == "" {
+			continue
+		}
+		m.Out = m.Out || o.Phase == plan.PhaseDrain || o.Phase == plan.PhaseDo
+		m.Did = m.Did || o.Phase == plan.PhaseDo
+	}
+	t.r.Book.Members[s.Member] = m
+	if !m.Out {
+		delete(t.r.Book.Members, s.Member)
+	}
+}
+
 // account sees which members are back, and whether what comes before is done.
 func (t *ticker) account() {
 	undone, opened := map[string]bool{}, true

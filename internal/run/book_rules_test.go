@@ -22,7 +22,7 @@ func TestBooksKeepTheRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawBookStory(t)
 		for turn := range 8 {
-			s.play(time.Duration(rapid.IntRange(1, 300).Draw(t, "minutes")) * time.Minute)
+			s.play(time.Duration(rapid.IntRange(1, 100).Draw(t, "minutes")) * time.Minute)
 			if s.run.State.Ended() {
 				break
 			}

@@ -55,6 +55,7 @@ type replica struct {
 	loaded   time.Time       // it answers from then on
 	broken   bool            // its restart brings nothing back
 	restarts int
+	touched  bool // it was restarted since it was taken out
 }
 
 func (r *replica) up(now time.Time) bool { return !r.broken && !now.Before(r.loaded) }
@@ -188,6 +189,10 @@ func (s *bookStory) carryOut(o Order) {
 	if s.between != nil {
 		s.between(s, o)
 	}
+	if s.now.After(o.StartBy) { // who carries it out refuses to begin so late
+		s.world.Answers[o.Key()] = action.Result{Outcome: action.Expired}
+		return
+	}
 	asked := s.now
 	s.now = s.now.Add(s.takes[o.Kind])
 	res := action.Result{Outcome: action.Done, Started: asked, Finished: s.now}
@@ -197,9 +202,11 @@ func (s *bookStory) carryOut(o Order) {
 		m := s.members[o.With["server"]]
 		if o.With["state"] == "ready" {
 			delete(m.out, o.With["proxy"])
-			if !m.up(s.now) {
+			// Whom nobody has touched is put back as it was.
+			if m.touched && !m.up(asked) {
 				s.t.Fatalf("a member that is not ready is put back: %v", o.With)
 			}
+			m.touched = m.touched && len(m.out) > 0
 			break
 		}
 		s.quorum(o.With["server"], asked)
@@ -210,7 +217,7 @@ func (s *bookStory) carryOut(o Order) {
 			s.t.Fatalf("%s is restarted and drained only at %v", o.Target, m.out)
 		}
 		s.inWindow(o)
-		m.restarts++
+		m.restarts, m.touched = m.restarts+1, true
 		m.loaded = s.now.Add(4 * time.Second)
 	case action.HTTP:
 		name := strings.TrimSuffix(strings.TrimPrefix(o.With["url"], "http://"), ":8090/healthcheck")
@@ -337,7 +344,9 @@ func TestBookStories(t *testing.T) {
 			s := newBookStory(t, b, 2*time.Minute, 1)
 			s.between = func(s *bookStory, o Order) {
 				if o.Kind == action.Balance && o.With["server"] == "ctl2" && o.With["state"] == "drain" && s.now.Before(saturday.Add(24*time.Hour)) {
-					s.now = s.now.Add(100 * time.Second) // sessions that do not end
+					s.takes[o.Kind] = 100 * time.Second // sessions that do not end
+				} else {
+					s.takes[action.Balance] = 2 * time.Second
 				}
 			}
 			s.play(2 * week)

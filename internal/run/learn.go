@@ -84,6 +84,9 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 			t.closed(s, "the server never fetched it")
 		}
 		t.r.Progress[s.ID] = st
+		if t.r.Book != nil {
+			t.notBegun(s)
+		}
 		return
 	}
 	t.r.Made.BegunFor = t.occasion().Start
