@@ -93,7 +93,7 @@ fuzz: ## every fuzz target, each for FUZZTIME (1m)
 	done
 
 .PHONY: bench
-bench: ## benchmarks, five times each, and their medians; takes a quarter of an hour
+bench: ## benchmarks, five times each, and their medians; takes half an hour
 	@scripts/bench.sh .cache/bench.txt
 
 ##### To work on it

@@ -17,6 +17,7 @@ import (
 // scheduleForm is the form of a schedule, as it was written.
 type scheduleForm struct {
 	ID       string // of the schedule that is edited; empty: a new one
+	Number   int64  // its number on the server, by which other programs call it
 	Name     string
 	Enabled  bool
 	Window   windowForm
@@ -164,7 +165,7 @@ func (p *Portal) editSchedule(v *visit) error {
 		return err
 	}
 	view.Form = &scheduleForm{
-		ID: s.ID, Name: s.Name, Enabled: s.Enabled, Window: windowOf("", s.Window, v.now), Missed: orLate(s.Missed), Template: s.Template,
+		ID: s.ID, Number: s.Number, Name: s.Name, Enabled: s.Enabled, Window: windowOf("", s.Window, v.now), Missed: orLate(s.Missed), Template: s.Template,
 		Policy: policyOf(s.Policy, view.Offered, s.Window.Recurrence.Zone(), v.now), Key: rand.Text(),
 		// One that overlaps already was allowed to.
 		Allow: slices.ContainsFunc(view.Schedules, func(o scheduleView) bool { return o.ID == s.ID && len(o.Overlaps) > 0 }),
@@ -277,6 +278,9 @@ func (p *Portal) saveSchedule(v *visit) error {
 		return err
 	}
 	form := v.readSchedule(v.r.PathValue("schedule"))
+	if old, err := view.scheduleOn(form.ID); err == nil {
+		form.Number = old.Number
+	}
 	view.Form = &form
 	if v.field("do") != "save" {
 		return p.paintSchedule(v, view, http.StatusOK)
@@ -302,10 +306,8 @@ func (p *Portal) saveSchedule(v *visit) error {
 	}
 	if view.Error = v.blamed(err, form.Window); view.Error != nil {
 		form.Key = rand.Text()
-		if over := p.overlaps(v, view, spec, err); over != nil {
-			view.Error = over
-		} else if isConflict(err) && view.Error.Field == "" {
-			view.Error.Field, view.Error.Label = "name", v.label("name")
+		if better := p.whyNot(v, view, spec, err); better != nil {
+			view.Error = better
 		}
 		return p.paintSchedule(v, view, statusOf(fault.KindOf(err)))
 	}
@@ -315,20 +317,20 @@ func (p *Portal) saveSchedule(v *visit) error {
 	return v.goTo(schedulesPath(view.Server.Target.ID) + "?done=" + done)
 }
 
-// overlaps is the mistake of a schedule that was refused because it would be
-// open while others are; nil if it was refused for something else.
-func (p *Portal) overlaps(v *visit, view schedulesView, spec desk.ScheduleSpec, refused error) *formError {
-	if !isConflict(refused) || spec.AllowOverlap {
+// whyNot says in the reader's language why a schedule was refused: its name is
+// taken, or it would be open while others are. nil if it is something else.
+func (p *Portal) whyNot(v *visit, view schedulesView, spec desk.ScheduleSpec, refused error) *formError {
+	if !isConflict(refused) || view.Unmanaged() {
 		return nil
+	}
+	if slices.ContainsFunc(view.Server.Schedules, func(s fleet.Schedule) bool { return s.Name == spec.Name && s.ID != view.Form.ID }) {
+		return v.wrong("name", v.T("wrong.taken"))
 	}
 	would, future, err := p.cfg.Desk.Preview(v.r.Context(), v.caller, view.Form.ID, spec)
-	if err != nil || len(future.Overlaps) == 0 {
+	if err != nil || spec.AllowOverlap || len(future.Overlaps) == 0 {
 		return nil
 	}
-	if slices.ContainsFunc(view.Server.Schedules, func(s fleet.Schedule) bool { return s.Name == would.Name && s.ID != would.ID }) {
-		return nil // its name is taken, which is said first
-	}
-	return &formError{Field: "allow", Label: v.label("allow"), Reason: v.overlapWords(future.Overlaps[0], would.Window.Recurrence.Zone())}
+	return v.wrong("allow", v.overlapWords(future.Overlaps[0], would.Window.Recurrence.Zone()))
 }
 
 // overlapWords says with what a schedule overlaps, and when first.

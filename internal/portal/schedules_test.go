@@ -79,7 +79,7 @@ func TestAScheduleIsBuiltChangedAndDeleted(t *testing.T) {
 
 	// The form shows it as it is; names that the agent does not offer are warned of.
 	edit := schedulePath(s)
-	b.get(edit).must(t, http.StatusOK, `value="Weekend"`, `value="13:40"`, `value="2030-01-05"`, `value="lock"`, `value="drain" checked`, ">nginx\nlinux-image-*</textarea>",
+	b.get(edit).must(t, http.StatusOK, "Number 1 on this server", `value="Weekend"`, `value="13:40"`, `value="2030-01-05"`, `value="lock"`, `value="drain" checked`, ">nginx\nlinux-image-*</textarea>",
 		`value="own-window" selected`, `value="04:00"`, "does not offer “lock”")
 	changed := weekly("name", "Nights", "repeat", "nth", "nth", "-1", "nthday", "FR", "enabled", "", "key", "k2")
 	b.post(edit, changed).must(t, http.StatusSeeOther)
@@ -199,7 +199,7 @@ func TestOverlapsAreRefusedUnlessAllowed(t *testing.T) {
 	second.Set("do", "save")
 	b.post(path, second).must(t, http.StatusConflict, "It would be open together with “Weekend”, first on "+at+".", `id="allow-mistake"`, `value="Backup window"`)
 	second.Set("name", "Weekend")
-	b.post(path, second).must(t, http.StatusConflict, `id="name-mistake"`, "has a schedule named")
+	b.post(path, second).must(t, http.StatusConflict, `id="name-mistake"`, "there is one of that name already")
 	second.Set("name", "Backup window")
 	second.Set("enabled", "")
 	b.post(path, second).must(t, http.StatusSeeOther)
@@ -288,7 +288,7 @@ func TestServersAreManagedOrLeftToTheirOwners(t *testing.T) {
 	b.post(path+"/unmanage", nil).must(t, http.StatusSeeOther)
 	b.get(schedulesPath(server.ID)).must(t, http.StatusOK, "unmanaged", "its owner installs its updates", "rests while the server is unmanaged", "Manage this server").
 		mustNot(t, "Create schedule", "/delete")
-	b.post(schedulesPath(server.ID), weekly()).must(t, http.StatusConflict, "is unmanaged")
+	b.post(schedulesPath(server.ID), weekly()).must(t, http.StatusConflict, "is unmanaged").mustNot(t, "name-mistake")
 }
 
 // TestBuilderReadsWhatItWrites holds for every rule that the builder can make.

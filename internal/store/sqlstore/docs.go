@@ -173,7 +173,7 @@ func toUTC(v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if t, ok := v.Addr().Interface().(*time.Time); ok {
+		if t, ok := reflect.TypeAssert[*time.Time](v.Addr()); ok {
 			*t = t.UTC()
 			return
 		}
