@@ -120,20 +120,31 @@ const (
 )
 
 var (
-	bookName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	stepName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$`)
-	keyName  = regexp.MustCompile(`^[a-z][A-Za-z0-9]{0,31}$`)
-	command  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`) // as the agent knows them
-	withName = regexp.MustCompile(`^([a-z][A-Za-z0-9]{0,31}|header\.[A-Za-z0-9-]{1,64})$`)
-	digest   = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	bookName   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	stepName   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$`)
+	headerName = regexp.MustCompile(`^header\.[A-Za-z0-9-]{1,64}$`)
+	keyName    = regexp.MustCompile(`^[a-z][A-Za-z0-9]{0,31}$`)
+	command    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`) // as the agent knows them
+	digest     = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
-// kinds are what a step may be, and what values each needs.
-var kinds = map[action.Kind][]string{
+// values are the names that a kind of step knows in its With: those that it
+// needs, and those that it may have. A test holds them to the hands.
+type values struct{ needs, may []string }
+
+// kinds are what a step may be.
+var kinds = map[action.Kind]values{
 	action.Command: {}, action.Check: {}, action.Backup: {},
-	action.Balance: {"backend", "server", "state"},
-	action.HTTP:    {"url"},
-	action.Query:   {"url", "query", "op", "value"},
+	action.Balance: {needs: []string{"proxy", "backend", "server", "state"}, may: []string{"sessions", "wait", "min"}},
+	action.HTTP:    {needs: []string{"url"}, may: []string{"status", "contains", "times", "every", "timeout", "wait", "ca"}},
+	action.Query:   {needs: []string{"url", "query", "op", "value"}, may: []string{"timeout", "ca"}},
+}
+
+// Knows reports whether a step of that kind can have a value of that name.
+func Knows(kind action.Kind, name string) bool {
+	k := kinds[kind]
+	header := (kind == action.HTTP || kind == action.Query) && headerName.MatchString(name)
+	return header || slices.Contains(k.needs, name) || slices.Contains(k.may, name)
 }
 
 // Validate blames the first field that can't be, by its path in the document,
@@ -272,7 +283,7 @@ func (b Book) validParams() error {
 
 func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	field := in.field + "[" + itoa(i) + "]"
-	needs, known := kinds[s.Kind]
+	kind, known := kinds[s.Kind]
 	switch {
 	case !stepName.MatchString(s.Name):
 		return fault.Invalid(field+".name", "%q is no name: 1 to 33 small letters, digits and dashes", s.Name)
@@ -303,7 +314,7 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	if err := validPlace(field, in, s); err != nil {
 		return err
 	}
-	for _, key := range needs {
+	for _, key := range kind.needs {
 		if s.With[key] == "" {
 			return fault.Invalid(field+".with."+key, "is needed by the kind %s", s.Kind)
 		}
@@ -311,8 +322,8 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	for _, key := range slices.Sorted(maps.Keys(s.With)) {
 		value := s.With[key]
 		switch {
-		case !withName.MatchString(key):
-			return fault.Invalid(field+".with", "%q is no key", key)
+		case !Knows(s.Kind, key):
+			return fault.Invalid(field+".with."+key, "is nothing that the kind %s knows; it knows %s", s.Kind, strings.Join(slices.Concat(kind.needs, kind.may), ", "))
 		case len(value) > MaxValue:
 			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), MaxValue)
 		}

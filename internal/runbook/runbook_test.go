@@ -1,14 +1,19 @@
 package runbook_test
 
 import (
+	"context"
 	"errors"
 	"maps"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/balancer"
 	"upkeep/internal/fault"
+	"upkeep/internal/probe"
 	"upkeep/internal/runbook"
 )
 
@@ -89,6 +94,8 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"member.do[0].on", "runs on a host", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Here }},
 		{"member.do[0].on", "only looked at", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Others }},
 		{"member.do[0].with", "takes no values", func(b *runbook.Book) { with(&b.Member.Do[0], "image", "x") }},
+		{"member.await[0].with.tmies", "is nothing that the kind http knows", func(b *runbook.Book) { with(&b.Member.Await[0], "tmies", "2") }},
+		{"member.ready[0].with.header.Host", "is nothing that the kind balance knows", func(b *runbook.Book) { with(&b.Member.Ready[0], "header.Host", "x") }},
 		{"member.do[0].timeout", "estimate", func(b *runbook.Book) { b.Member.Do[0].Estimate, b.Member.Do[0].Timeout = 2, 1 }},
 		{"member.do[0].name", "stands twice", func(b *runbook.Book) { b.Member.Do[0].Name = "drain" }},
 		{"member.await[0].on", "not on the member's host", func(b *runbook.Book) { b.Member.Await[0].On = runbook.Self }},
@@ -101,6 +108,29 @@ func TestValidateBlamesTheField(t *testing.T) {
 		var f *fault.Error
 		if err := b.Validate(); !errors.As(err, &f) || f.Field != c.field || !strings.Contains(f.Reason, c.says) {
 			t.Errorf("%s, %q: %v", c.field, c.says, err)
+		}
+	}
+}
+
+// TestKindsAreWhatTheHandsKnow: a value is refused when it is written, and not
+// when a member is out already.
+func TestKindsAreWhatTheHandsKnow(t *testing.T) {
+	listed := regexp.MustCompile(`known are ([a-z, ]+)`)
+	for kind, do := range map[action.Kind]func(context.Context, action.Order) action.Result{
+		action.Balance: balancer.Hand{}.Do, action.HTTP: probe.Hand{}.Do, action.Query: probe.Hand{}.Do,
+	} {
+		r := do(t.Context(), action.Order{Kind: kind, With: map[string]string{"colour": "red"}})
+		m := listed.FindStringSubmatch(r.Reason)
+		if m == nil {
+			t.Errorf("%s: it does not say what it knows: %+v", kind, r)
+			continue
+		}
+		hand := strings.FieldsFunc(m[1], func(r rune) bool { return r == ',' || r == ' ' })
+		for _, name := range append(hand, "header.Host", "colour", "proxy", "url", "query") {
+			knows := slices.Contains(hand, name) || name == "header.Host" && kind != action.Balance
+			if name != "and" && name != "header" && runbook.Knows(kind, name) != knows {
+				t.Errorf("%s and %s: the runbook knows it: %t, the hand: %t", kind, name, !knows, knows)
+			}
 		}
 	}
 }
