@@ -5,8 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +14,7 @@ import (
 	"time"
 
 	"upkeep/internal/lab"
+	"upkeep/internal/probe"
 )
 
 // restartReplica is what each control node's owner lets runbooks run.
@@ -85,7 +84,7 @@ func TestRollingRestart(t *testing.T) {
 		t.Errorf("with %d kills: %s, %d requests failed\n%s", kills, ended.State, failed, p.story(r))
 	}
 	oneByOne(t, l, before)
-	t.Logf("%d kills of the control plane, %d requests in all", kills, load.sent())
+	t.Logf("%d kills of the control plane", kills)
 
 	doesNotComeBack(t, p, l, load)
 }
@@ -282,94 +281,59 @@ func oneByOne(t *testing.T, l *lab.Lab, before []int) {
 
 // load asks the service all the time, with a new connection for each request.
 type load struct {
-	client *http.Client
-	mu     sync.Mutex
-	ok     int
-	failed int
-	why    map[string]int
+	mu    sync.Mutex
+	total probe.Total
+	quiet int // seconds in a row in which all was answered
+	why   []string
 }
 
 const perSecond = 25
 
 func startLoad(t *testing.T, l *lab.Lab) *load {
 	t.Helper()
-	d := &load{why: map[string]int{}, client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return l.DialContext(ctx, network, address)
-		},
-	}}}
+	d := &load{}
 	ctx, stop := context.WithCancel(context.Background())
 	var under sync.WaitGroup
 	under.Go(func() {
-		tick := time.NewTicker(time.Second / perSecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				under.Go(func() { d.ask(ctx) })
-			}
+		err := probe.Probe{Dial: l.DialContext}.Run(ctx, probe.Spec{
+			Endpoints: []probe.Endpoint{{Name: "front", URL: "http://" + frontend + "/v3/projects"}}, Rate: perSecond, Slow: time.Second, Timeout: 10 * time.Second,
+		}, d.note)
+		if err != nil && ctx.Err() == nil {
+			t.Errorf("the load ended: %v", err)
 		}
 	})
 	t.Cleanup(func() { stop(); under.Wait() })
 	return d
 }
 
-func (d *load) ask(ctx context.Context) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+frontend+"/v3/projects", nil)
-	if err != nil {
-		return
-	}
-	resp, err := d.client.Do(req)
-	if ctx.Err() != nil {
-		return
-	}
-	why := ""
-	if err != nil {
-		why = err.Error()
-	} else {
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			why = resp.Status
-		}
-	}
+func (d *load) note(s probe.Second) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if why != "" {
-		d.failed++
-		d.why[why]++
-		return
+	d.total.Add(s)
+	d.quiet++
+	if s.Unanswered+s.Failed > 0 {
+		d.quiet = 0
+		d.why = append(d.why, s.Why)
 	}
-	d.ok++
 }
 
-func (d *load) sent() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.ok + d.failed
-}
-
-// settle waits until the service answers everything again, returns how many
-// requests have failed since the last call, and counts anew.
+// settle waits until the service has answered everything for some seconds,
+// returns how many requests have gone unanswered or failed since the last call,
+// and counts anew.
 func (d *load) settle(t *testing.T) int {
 	t.Helper()
-	last, since := -1, time.Now()
+	d.mu.Lock()
+	d.quiet = 0
+	d.mu.Unlock()
 	poll(t, time.Minute, "the service to answer everything", func() bool {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.failed != last {
-			last, since = d.failed, time.Now()
-		}
-		return d.ok > 0 && time.Since(since) > 2*time.Second
+		return d.quiet >= 3
 	})
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	failed := d.failed
-	if failed > 0 {
-		t.Logf("%d of %d failed: %v", d.failed, d.failed+d.ok, d.why)
-	}
-	d.ok, d.failed, d.why = 0, 0, map[string]int{}
+	t.Logf("%s %q", d.total, d.why)
+	failed := d.total.Unanswered + d.total.Failed
+	d.total, d.why = probe.Total{}, nil
 	return failed
 }

@@ -75,7 +75,7 @@ type Decision struct {
 func Decide(p Plan, done Progress, w World) Decision {
 	d := decider{done: done, w: w}
 	for _, s := range p.Root.Steps() {
-		if done.stage(s.ID) == Failed && !(s.Closing && !s.Strict) {
+		if done.stage(s.ID) == Failed && (!s.Closing || s.Strict) {
 			d.out.Broke = s.ID
 			break
 		}
