@@ -124,7 +124,7 @@ func doesNotComeBack(t *testing.T, p *plane, l *lab.Lab, load *load) {
 // address of its runtime socket.
 func startHAProxy(t *testing.T, l *lab.Lab) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "proxy") // a socket's path has few bytes
+	dir, err := os.MkdirTemp("/tmp", "proxy") //nolint:usetesting // a socket's path has few bytes
 	if err != nil {
 		t.Fatal(err)
 	}

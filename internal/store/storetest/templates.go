@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strings"
 	"testing"
 
 	"upkeep/internal/fault"
@@ -33,16 +34,16 @@ func templates(t *testing.T, open func(*testing.T) store.DB) {
 			return nil
 		})
 		for project, want := range map[string]string{"p": "12", "q": "13", "r": "1", "": "123"} {
-			ids := ""
+			var ids strings.Builder
 			view(t, db, func(tx store.Tx) error {
 				all, err := tx.Templates(project)
 				for _, m := range all {
-					ids += m.ID
+					ids.WriteString(m.ID)
 				}
 				return err
 			})
-			if ids != want {
-				t.Errorf("of project %q it lists %q, want %q", project, ids, want)
+			if ids.String() != want {
+				t.Errorf("of project %q it lists %q, want %q", project, ids.String(), want)
 			}
 		}
 	})
