@@ -122,25 +122,38 @@ const (
 const FactObserved = "observed"
 
 // Steps lists the tree's leaves in order.
-func (n Node) Steps() []Step {
-	if n.Shape == Leaf {
-		return []Step{n.Step}
-	}
+func (n *Node) Steps() []Step {
 	var all []Step
-	for _, c := range n.Children {
-		all = append(all, c.Steps()...)
-	}
+	n.walk(func(s *Step) bool {
+		all = append(all, *s)
+		return true
+	})
 	return all
 }
 
-// Step finds a leaf by its step's id.
-func (p Plan) Step(id string) (Step, bool) {
-	for _, s := range p.Root.Steps() {
-		if s.ID == id {
-			return s, true
+// walk calls f with each leaf's step in order, until it returns false. Steps
+// are large, and trees are walked at every tick: nothing is copied.
+func (n *Node) walk(f func(*Step) bool) bool {
+	if n.Shape == Leaf {
+		return f(&n.Step)
+	}
+	for i := range n.Children {
+		if !n.Children[i].walk(f) {
+			return false
 		}
 	}
-	return Step{}, false
+	return true
+}
+
+// Step finds a leaf by its step's id.
+func (p *Plan) Step(id string) (found Step, ok bool) {
+	p.Root.walk(func(s *Step) bool {
+		if ok = s.ID == id; ok {
+			found = *s
+		}
+		return !ok
+	})
+	return found, ok
 }
 
 // Stage is how far a step is.
@@ -179,25 +192,15 @@ func (p Progress) stage(id string) Stage {
 // ended reports whether every step below n is done. A closing one that has
 // failed is over too: what comes after it is to be brought back all the same.
 func (p Progress) ended(n Node) bool {
-	for _, s := range n.Steps() {
-		if !p.over(s) {
-			return false
-		}
-	}
-	return true
+	return n.walk(p.over)
 }
 
-func (p Progress) over(s Step) bool {
+func (p Progress) over(s *Step) bool {
 	at := p.stage(s.ID)
 	return at == Done || at == Failed && s.Closing && !s.Strict
 }
 
 // begun reports whether any step below n was tried.
 func (p Progress) begun(n Node) bool {
-	for _, s := range n.Steps() {
-		if p.stage(s.ID) != Todo || p[s.ID].Attempt > 0 {
-			return true
-		}
-	}
-	return false
+	return !n.walk(func(s *Step) bool { return p.stage(s.ID) == Todo && p[s.ID].Attempt == 0 })
 }
