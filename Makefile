@@ -14,7 +14,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 # Weeks that `make simulate` lives through. A plain `go test ./...` does few, and
 # `make unit` fewer, for the race detector makes each ten times as long.
-SIM_WEEKS      ?= 10000
+SIM_WEEKS      ?= 6000
 SIM_WEEKS_RACE ?= 25
 
 # A pipeline has every test run again, and in another order each time.
