@@ -19,7 +19,7 @@ bench() {
 bench bench -bench . -benchtime 1x
 bench store/sqlite -bench . -benchtime 0.5s
 bench store/postgres -bench . -benchtime 0.5s
-bench window -bench . -benchtime 0.1s
+bench window -tags e2e -bench . -benchtime 0.1s
 
 memory=$(awk '/^MemTotal/ {printf "%.0f GiB", $2 / 1048576}' /proc/meminfo)
 processor=$(awk -F ': *' '/^model name/ {print $2; exit}' /proc/cpuinfo)
