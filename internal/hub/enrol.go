@@ -12,6 +12,7 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 	"upkeep/internal/store"
 	"upkeep/internal/wire"
 )
@@ -25,7 +26,7 @@ var errNotAgent = fault.Denied("this key is not, or no longer, that of the serve
 
 // enrol gives an agent its first certificate for a one-time secret.
 func (h *Hub) enrol(w http.ResponseWriter, r *http.Request) (any, time.Duration, error) {
-	if !h.enrols.allow(addressOf(r)) {
+	if !h.enrols.Take(limit.Address(r.RemoteAddr), time.Now()) {
 		return nil, 0, errTooOften
 	}
 	req, err := read[wire.EnrolRequest](w, r)
@@ -141,7 +142,7 @@ func (h *Hub) renew(w http.ResponseWriter, r *http.Request) (any, time.Duration,
 	peer, err := h.peer(r)
 	known := err == nil
 	// Without a certificate this costs an address what an enrolment costs it.
-	if known && !h.polls.allow(peer.Key) || !known && !h.enrols.allow(addressOf(r)) {
+	if known && !h.polls.Take(peer.Key, time.Now()) || !known && !h.enrols.Take(limit.Address(r.RemoteAddr), time.Now()) {
 		return nil, 0, errTooOften
 	}
 	req, rerr := read[wire.RenewRequest](w, r)

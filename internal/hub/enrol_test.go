@@ -440,23 +440,3 @@ func TestEnrolIsLimitedByAddress(t *testing.T) {
 		}
 	})
 }
-
-func TestLimiterForgets(t *testing.T) {
-	l := newLimiter(1e-6, 1)
-	for i := range 20 * limiterKeys {
-		if !l.allow(fmt.Sprint(i)) {
-			t.Fatal(i)
-		}
-		if n := len(l.young) + len(l.old); n > 2*limiterKeys {
-			t.Fatalf("%d keys are remembered", n)
-		}
-	}
-	// Whoever goes on calling is not forgotten.
-	l.allow("busy")
-	for i := range 3 * limiterKeys {
-		l.allow(fmt.Sprint("x", i))
-		if i%1000 == 0 && l.allow("busy") {
-			t.Fatalf("after %d others it starts anew", i)
-		}
-	}
-}

@@ -24,6 +24,7 @@ import (
 
 	"upkeep/internal/fault"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 	"upkeep/internal/store"
 	"upkeep/internal/wire"
 )
@@ -54,6 +55,15 @@ func (t Timing) withDefaults() Timing {
 	def(&t.After, 500*time.Millisecond)
 	return t
 }
+
+// How often one address may enrol or renew late, and one agent poll. A roll-out
+// behind one address gets through; a loop gone wrong does not cost a server.
+const (
+	enrolsPerSecond = 5
+	enrolsAtOnce    = 50
+	pollsPerSecond  = 20
+	pollsAtOnce     = 100
+)
 
 // Config is what a hub is made of. DB is needed, and Authority where agents
 // enrol or renew.
@@ -87,8 +97,8 @@ type Hub struct {
 	timing Timing
 	held   *held
 
-	enrols *limiter // by remote address
-	polls  *limiter // by key: who has lost a target's trust can't use up its agent's share
+	enrols *limit.Limiter // by remote address
+	polls  *limit.Limiter // by key: who has lost a target's trust can't use up its agent's share
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -107,7 +117,7 @@ func New(c Config) *Hub {
 	}
 	return &Hub{
 		cfg: c, log: c.Log, timing: c.Timing.withDefaults(), held: newHeld(),
-		enrols: newLimiter(enrolsPerSecond, enrolsAtOnce), polls: newLimiter(pollsPerSecond, pollsAtOnce),
+		enrols: limit.New(enrolsPerSecond, enrolsAtOnce), polls: limit.New(pollsPerSecond, pollsAtOnce),
 		closing: make(chan struct{}),
 	}
 }

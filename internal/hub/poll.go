@@ -23,7 +23,7 @@ func (h *Hub) poll(w http.ResponseWriter, r *http.Request) (any, time.Duration, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if !h.polls.allow(peer.Key) {
+	if !h.polls.Take(peer.Key, came) {
 		return nil, 0, errTooOften
 	}
 	c, err := readPoll(w, r)

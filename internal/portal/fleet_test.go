@@ -13,6 +13,7 @@ import (
 	"upkeep/internal/desk"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
 	"upkeep/internal/store"
 	"upkeep/internal/window"
 )
@@ -270,29 +271,12 @@ func TestWrongTokensAreSlowedDown(t *testing.T) {
 	// A good token from there must wait as well: else nothing would be slowed down.
 	b.post("/signin", url.Values{"token": {h.tokens[identity.Viewer]}}).must(t, http.StatusTooManyRequests)
 	at := time.Now().Add(time.Hour)
-	if h.portal.attempts.wait(addressOf("192.0.2.1:1234"), at) != 0 {
+	if !h.portal.attempts.Has(limit.Address("192.0.2.1:1234"), at) {
 		t.Error("an hour later it still has to wait")
 	}
 	for range 3 * signInBurst { // who is right is not counted
 		other := h.browser()
 		other.address = "198.51.100.7:99"
 		other.post("/signin", url.Values{"token": {h.tokens[identity.Viewer]}}).must(t, http.StatusSeeOther)
-	}
-}
-
-func TestAddressesThatCountAsOne(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:1": "192.0.2.1", "[::ffff:192.0.2.1]:1": "192.0.2.1", "[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::/64", "junk": "?",
-	} {
-		if got := addressOf(remote); got != want {
-			t.Errorf("%s counts as %s, want %s", remote, got, want)
-		}
-	}
-	var a attempts
-	for i := range 3*maxBuckets + 5 {
-		a.failed(string(rune('a'+i%26))+string(rune(i)), time.Now())
-	}
-	if len(a.now) > maxBuckets || len(a.old) > maxBuckets {
-		t.Errorf("%d and %d addresses are remembered", len(a.now), len(a.old))
 	}
 }

@@ -23,6 +23,14 @@ import (
 	"upkeep/internal/desk"
 	"upkeep/internal/fault"
 	"upkeep/internal/identity"
+	"upkeep/internal/limit"
+)
+
+// How often a sign-in may fail from one address: so many times at once, then
+// once in a while. Who signs in with a good token is never counted.
+const (
+	signInBurst = 10
+	signInEvery = 6 * time.Second
 )
 
 // Config is what a portal needs.
@@ -48,7 +56,7 @@ type Portal struct {
 	close   context.CancelFunc
 	streams chan struct{} // one place per open event stream
 
-	attempts attempts // sign-ins that failed
+	attempts *limit.Limiter // sign-ins that failed, by address
 }
 
 // New makes a portal.
@@ -56,7 +64,7 @@ func New(cfg Config) *Portal {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Portal{cfg: cfg, streams: make(chan struct{}, maxStreams)}
+	p := &Portal{cfg: cfg, streams: make(chan struct{}, maxStreams), attempts: limit.New(1/signInEvery.Seconds(), signInBurst)}
 	p.closing, p.close = context.WithCancel(context.Background())
 
 	mux := http.NewServeMux()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"upkeep/internal/fault"
+	"upkeep/internal/limit"
 )
 
 // The cookies of the portal.
@@ -60,16 +61,17 @@ func (p *Portal) signIn(v *visit) error {
 		form.Error = v.T("signin.missing")
 		return v.paint(http.StatusUnprocessableEntity, signInPage(v, form))
 	}
-	address := addressOf(v.r.RemoteAddr)
-	if wait := p.attempts.wait(address, v.now); wait > 0 {
-		v.w.Header().Set("Retry-After", strconv.Itoa(int(wait.Round(time.Second)/time.Second)))
-		form.Error = v.T("signin.too-many", v.took(wait, false))
+	address := limit.Address(v.r.RemoteAddr)
+	if !p.attempts.Has(address, v.now) {
+		wait := p.attempts.RetryAfter(address, v.now)
+		v.w.Header().Set("Retry-After", strconv.Itoa(wait))
+		form.Error = v.T("signin.too-many", v.took(time.Duration(wait)*time.Second, false))
 		return v.paint(http.StatusTooManyRequests, signInPage(v, form))
 	}
 	value, expires, _, err := p.cfg.SignIn(v.r.Context(), token)
 	switch {
 	case fault.Is(err, fault.KindDenied):
-		p.attempts.failed(address, v.now)
+		p.attempts.Take(address, v.now)
 		// The token is not given back: it may stand on a screen that others see.
 		form.Error = v.T("signin.wrong")
 		return v.paint(http.StatusForbidden, signInPage(v, form))
