@@ -182,3 +182,11 @@ func (v *visit) mistake(err error) *formError {
 	}
 	return e
 }
+
+// runTitle says what a run is.
+func (v *visit) runTitle(r run.Run) string {
+	if r.Book != nil {
+		return v.T("run.book-title", r.Book.Runbook.Name, r.Name)
+	}
+	return v.T("run.title", r.Name)
+}

@@ -100,6 +100,9 @@ func (v *visit) title(k action.Kind, packages int, command string, dry bool) str
 
 // titleOf says what a step of a plan does.
 func (v *visit) titleOf(s plan.Step) string {
+	if s.Title != "" { // whoever wrote the runbook has named it
+		return s.Title
+	}
 	return v.title(s.Action, len(s.Packages), s.Command, s.DryRun)
 }
 

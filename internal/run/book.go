@@ -52,6 +52,15 @@ type Proved struct {
 	Why     string    // what it said, where it does not hold
 }
 
+// Halted is why the run begins nothing more until a person says resume, and
+// what that person must do; empty if it goes on.
+func (r Run) Halted() string {
+	if r.Book == nil {
+		return ""
+	}
+	return r.Book.Halt
+}
+
 func (b *Book) own() *Book {
 	c := *b
 	c.Members, c.Proofs, c.Approvals, c.Soaking = clone(b.Members), clone(b.Proofs), clone(b.Approvals), clone(b.Soaking)

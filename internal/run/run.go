@@ -225,7 +225,7 @@ func (r Run) Resume(by string, now time.Time) (Run, []history.Fact, error) {
 	switch {
 	case r.State.Ended():
 		return r, nil, fault.Conflict("run %s has ended: %s", r.ID, r.State)
-	case r.PausedBy == "" && (r.Book == nil || r.Book.Halt == ""):
+	case r.PausedBy == "" && r.Halted() == "":
 		return r, nil, nil
 	}
 	r.PausedBy = ""

@@ -397,7 +397,7 @@ func (t *ticker) wake() time.Time {
 		sooner(w.Reason.Until)
 		switch w.Reason.Code { //nolint:exhaustive // of the others somebody tells us, or Until does
 		case plan.Claimed, plan.Stale, plan.BudgetUsed, plan.GroupStopped, plan.CanaryFirst:
-			if t.r.PausedBy == "" && (t.r.Book == nil || t.r.Book.Halt == "") {
+			if t.r.PausedBy == "" && t.r.Halted() == "" {
 				sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
 			}
 		}
