@@ -114,7 +114,7 @@ type Agent struct {
 	// CertificateExpires When its certificate ends unless it renews it.
 	CertificateExpires time.Time `json:"certificateExpires,omitempty,omitzero"`
 
-	// LastSeen When it last spoke, to the minute.
+	// LastSeen When it last spoke, to the minute; to five minutes where very many are connected.
 	LastSeen time.Time `json:"lastSeen,omitempty,omitzero"`
 
 	// Version The agent's version.
@@ -4622,4 +4622,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 38444a68189f85167edd687c4fee49f8a5349a4b53507cd117895856060dcc61.
+// From the document with the SHA-256 51bec9daef7b97055f046dce1e4acadd8ca481ecef3ff99be9df8d75afebc98a.

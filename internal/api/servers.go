@@ -42,7 +42,7 @@ type LastUpdate struct {
 // Agent is the host's end of a server.
 type Agent struct {
 	Version            string    `json:"version" doc:"The agent's version." example:"0.1.0"`
-	LastSeen           time.Time `json:"lastSeen,omitzero" doc:"When it last spoke, to the minute."`
+	LastSeen           time.Time `json:"lastSeen,omitzero" doc:"When it last spoke, to the minute; to five minutes where very many are connected."`
 	CertificateExpires time.Time `json:"certificateExpires,omitzero" doc:"When its certificate ends unless it renews it."`
 }
 

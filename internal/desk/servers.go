@@ -25,7 +25,7 @@ type Server struct {
 // Agent is the host's end of a server.
 type Agent struct {
 	Version  string
-	LastSeen time.Time // to the minute
+	LastSeen time.Time // to the minute; to five where very many agents are connected
 	Expires  time.Time // when its certificate ends unless it renews it
 }
 

@@ -27,6 +27,13 @@ type waiting struct {
 
 func newHeld() *held { return &held{polls: map[string][]*waiting{}} }
 
+// count is how many targets have polls here.
+func (h *held) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.polls)
+}
+
 // add registers a poll. It comes before the first look for orders, so that an
 // order written after the look finds the poll here.
 func (h *held) add(target string) *waiting {

@@ -36,7 +36,7 @@ type Timing struct {
 	Hold     time.Duration // how long a poll without orders is held (25 s)
 	Sweep    time.Duration // how often orders of other servers are looked for (1 s); less often where a look takes long
 	Busy     time.Duration // and how often for an agent that has an order under way (30 s)
-	Presence time.Duration // how often it is written down that an agent was seen (1 min)
+	Presence time.Duration // how often it is written down that an agent was seen, at most (1 min)
 	Observe  time.Duration // how often agents look at their hosts unasked (1 h)
 	After    time.Duration // at most so long a pause follows a poll that was held (500 ms)
 }

@@ -178,7 +178,21 @@ func (h *Hub) quiet(ctx context.Context, c *poll) (bool, error) {
 
 // stale reports whether what is known of an agent's presence is worth a write.
 func (h *Hub) stale(had, next store.Agent, version string, now time.Time) bool {
-	return had.Key != next.Key || had.Version != version || now.Sub(had.LastSeen) >= h.timing.Presence
+	return had.Key != next.Key || had.Version != version || now.Sub(had.LastSeen) >= h.presence()
+}
+
+// What writing down that agents were seen may cost: so many writes a second, as
+// long as each is written down often enough to tell who has fallen silent.
+const (
+	presenceWrites = 300
+	presenceMost   = 5 * time.Minute
+)
+
+// presence is how often it is written down that an agent was seen: the more
+// agents wait here, the more seldom.
+func (h *Hub) presence() time.Duration {
+	spread := time.Duration(h.held.count()) * time.Second / presenceWrites
+	return max(h.timing.Presence, min(spread, presenceMost))
 }
 
 // updateAttempts is how often a write is tried that another one has overtaken.

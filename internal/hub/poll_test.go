@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/fleet"
 	"upkeep/internal/store"
 	"upkeep/internal/wire"
 )
@@ -359,4 +361,22 @@ func TestAnswersAreCutToTheirLimits(t *testing.T) {
 			t.Errorf("%d answers taken at once", len(got.Acknowledged))
 		}
 	})
+}
+
+// Presence costs no more writes than it may however many agents there are, and
+// is written down often enough to tell who is silent.
+func TestPresenceOfManyAgents(t *testing.T) {
+	h := New(Config{})
+	for n := range 200_000 {
+		if n%10_000 == 0 {
+			every := h.presence()
+			if writes := float64(n) / every.Seconds(); writes > 1.1*presenceWrites && every < presenceMost {
+				t.Errorf("%d agents: one each %v are %.0f writes a second", n, every, writes)
+			}
+			if every < time.Minute || every > fleet.SilentAfter/2 {
+				t.Errorf("%d agents: one each %v", n, every)
+			}
+		}
+		h.held.add(strconv.Itoa(n))
+	}
 }
