@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +31,7 @@ var initSource embed.FS
 // machine, and must not be written to.
 func Root(t testing.TB) string {
 	t.Helper()
-	root, err := cachedRoot()
+	root, err := debianRoot(nil, nil)
 	if err != nil {
 		t.Fatalf("lab: %v", err)
 	}
@@ -71,19 +72,30 @@ func cacheDir(name string) (string, error) {
 	return dir, nil
 }
 
-var cachedRoot = sync.OnceValues(func() (string, error) {
-	return cached("roots", key([]byte(strings.Join(rootRecipe, "\n"))), func(out string) error {
+// debianRoot returns the folder of a Debian root with these packages besides,
+// which have their questions answered. There is one root for each list.
+// mmdebstrap leaves out what is only recommended, starts no services and has
+// debconf ask nobody.
+func debianRoot(packages, answers []string) (string, error) {
+	recipe := slices.Clone(rootRecipe)
+	if len(answers) > 0 {
+		recipe = slices.Insert(recipe, 1, "--essential-hook=chroot \"$1\" debconf-set-selections <<'END'\n"+strings.Join(answers, "\n")+"\nEND")
+	}
+	if len(packages) > 0 {
+		recipe = slices.Insert(recipe, 1, "--include="+strings.Join(packages, ","))
+	}
+	return cached("roots", key([]byte(strings.Join(recipe, "\n"))), func(out string) error {
 		if os.Getuid() != 0 {
 			return fmt.Errorf("needs root")
 		}
-		args := append(aptOptions(), rootRecipe[1:]...)
+		args := append(aptOptions(), recipe[1:]...)
 		args = append(args, out)
 		if sources := ownSources(); sources != "" {
 			args = append(args, sources)
 		}
-		return run(exec.Command(rootRecipe[0], args...))
+		return run(exec.Command(recipe[0], args...))
 	})
-})
+}
 
 var cachedInit = sync.OnceValues(func() (string, error) {
 	var source []byte

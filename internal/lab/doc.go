@@ -26,7 +26,8 @@
 // util-linux. The first lab on a machine takes some 15 seconds more and the
 // network, for its root comes from the mirror that the machine's own apt is set
 // up with; later ones need neither. UPKEEP_CACHE names the cache folder,
-// os.UserCacheDir()/upkeep by default.
+// os.UserCacheDir()/upkeep by default. A list of Debian's own packages
+// (Base.Debian) has a root of its own there, of some hundred MiB and minutes.
 //
 // Beside servers there are roots (Root, RPMRoot) in which a test runs a copy of
 // itself (InRoot): Debian 12 with its real apt, or with the real dnf, zypper and

@@ -33,6 +33,8 @@ const (
 // Base is what all servers of a lab have from the start. It is made once and
 // shared, so that ten servers cost little more than one.
 type Base struct {
+	Debian   []string          // names of Debian's own packages, installed into a root that is kept for this list
+	Answers  []string          // to what those would ask, in the words of debconf-set-selections
 	Packages []Package         // published in Repo.Main and installed
 	Programs map[string]string // path on the server → file on the machine
 }
@@ -128,7 +130,7 @@ func (l *Lab) Listen(address string) (listener net.Listener, err error) {
 }
 
 func (l *Lab) make(n int, base Base) error {
-	root, err := cachedRoot()
+	root, err := debianRoot(base.Debian, base.Answers)
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,29 @@ func TestProgramsAndTheTestMeetInTheLab(t *testing.T) {
 	}
 }
 
+// TestDebiansOwnPackages: they are installed with the answers that were given,
+// beside the lab's own, and nothing of theirs was started.
+func TestDebiansOwnPackages(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, 1, lab.Base{
+		Debian:  []string{"openssh-server", "netcat-openbsd"},
+		Answers: []string{"openssh-server openssh-server/permit-root-login boolean false"},
+	})
+	l.Boot(t)
+	s := l.Servers[0]
+
+	if out, err := s.Exec("sshd", "-T"); lab.ExitCode(err) == 127 {
+		t.Errorf("sshd: %v\n%s", err, out)
+	}
+	if out := exec(t, s, "debconf-show", "openssh-server"); !strings.Contains(out, "permit-root-login: false") {
+		t.Errorf("the answers: %s", out)
+	}
+	if pids, err := s.Pids("sshd"); err != nil || len(pids) != 0 {
+		t.Errorf("sshd runs as %v, %v", pids, err)
+	}
+	exec(t, s, "apt-get", "-q", "update") // from the lab's archives alone
+}
+
 func TestRebootIsARealOne(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t, 1, lab.Base{})
