@@ -911,6 +911,9 @@ type Observed struct {
 	// ObservedAt When this was learnt, by the control plane's clock.
 	ObservedAt time.Time `json:"observedAt"`
 
+	// Offers What on it takes values from runbooks.
+	Offers []Offer `json:"offers"`
+
 	// PackageManager What installs packages there.
 	//
 	// Example: apt
@@ -957,6 +960,25 @@ type Occurrence struct {
 	//
 	// Example: 2026-03-07T02:30:00+02:00
 	Start time.Time `json:"start"`
+}
+
+// Offer Something on a server that takes values from runbooks.
+type Offer struct {
+	// Kind The kind of the step that uses it.
+	//
+	// Example: command
+	Kind string `json:"kind"`
+
+	// May And of those that have a default there.
+	May []string `json:"may"`
+
+	// Name Its name in the server owner's file.
+	//
+	// Example: set-image
+	Name string `json:"name"`
+
+	// Needs The names of the values that a step must give.
+	Needs []string `json:"needs"`
 }
 
 // Overlap A time at which another schedule of the server is open too.
@@ -1589,7 +1611,7 @@ type RunbookCheck struct {
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
 
-	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value). Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); of command, check and backup those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
@@ -1730,7 +1752,7 @@ type RunbookStep struct {
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
 
-	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value). Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); of command, check and backup those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
@@ -4622,4 +4644,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 51bec9daef7b97055f046dce1e4acadd8ca481ecef3ff99be9df8d75afebc98a.
+// From the document with the SHA-256 c3f8499f8d51e4127980297e857a663dde83a044e1421ffebdd39e41f5c54456.

@@ -74,7 +74,7 @@ type Order struct {
 	Packages   []Package         // for Download, Install and Restore
 	BootID     string            // for Reboot: only while the host still runs this boot
 	Command    string            // for Backup, Command and Check: a name in the host's own list, never a command line
-	With       map[string]string // for Balance, HTTP and Query: typed values as text, with nothing left to fill in; the hand says which names it knows
+	With       map[string]string // typed values as text, with nothing left to fill in; the hand, or the host's owner, says which names are known
 	DryRun     bool              // say what would be changed, and change nothing
 	Timeout    time.Duration     // the hand gives up after this long
 }
@@ -153,6 +153,16 @@ type Observation struct {
 	RebootPackages []string // which packages want the reboot
 	ListsAge       time.Duration
 	Commands       []string // the names of the commands that the host's owner allows
+	Offers         []Offer  // what else of it an order must know, by kind and name
+}
+
+// Offer is something that takes values on a host. An agent that can't take any
+// offers none.
+type Offer struct {
+	Kind  Kind
+	Name  string
+	Needs []string // the names of the values that an order must give
+	May   []string // and of those that have a default there
 }
 
 // Pending is one update that could be installed.

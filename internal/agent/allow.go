@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -21,15 +19,6 @@ import (
 // DefaultAllowFile is where the host's owner says what is allowed.
 const DefaultAllowFile = "/etc/upkeep/agent.yaml"
 
-// Limits of what the owner's file names.
-const (
-	maxCommands = 64
-	maxWords    = 256     // of one command
-	maxWord     = 4 << 10 // bytes
-)
-
-var commandName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-
 // Allow is what the host's owner allows. The zero value allows everything that
 // needs no name.
 type Allow struct {
@@ -38,9 +27,7 @@ type Allow struct {
 	RebootCommand []string      // nil: reboot
 	DryRun        bool          // nothing is changed; the hands say what they would do
 
-	// Commands are the only ones that backups, commands and checks run: by
-	// name, the absolute path of a program and its arguments.
-	Commands map[string][]string
+	Owned // what backups, commands and checks may run
 }
 
 // LoadAllow reads the owner's file; without one, everything is allowed. An
@@ -54,6 +41,9 @@ type Allow struct {
 //	commands:
 //	  stop-shop: [/usr/local/bin/shop, stop]
 //	  healthy: [/usr/bin/curl, -fsS, "http://127.0.0.1/health"]
+//	  set-image:
+//	    run: [/usr/local/bin/shop, image, "{{image}}"]
+//	    values: {image: {type: digest}}
 func LoadAllow(file string) (Allow, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,11 +54,11 @@ func LoadAllow(file string) (Allow, error) {
 	}
 	defer f.Close()
 	var text struct {
-		Allow         *[]string        `yaml:"allow"`
-		Hold          []string         `yaml:"hold"`
-		RebootCommand []string         `yaml:"rebootCommand"`
-		DryRun        bool             `yaml:"dryRun"`
-		Commands      map[string][]any `yaml:"commands"`
+		Allow         *[]string              `yaml:"allow"`
+		Hold          []string               `yaml:"hold"`
+		RebootCommand []string               `yaml:"rebootCommand"`
+		DryRun        bool                   `yaml:"dryRun"`
+		Commands      map[string]commandText `yaml:"commands"`
 	}
 	err = yaml.NewDecoder(io.LimitReader(f, 1<<20), yaml.DisallowUnknownField()).Decode(&text)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -93,56 +83,6 @@ func LoadAllow(file string) (Allow, error) {
 		return Allow{}, fault.Invalid(file, "commands: %v", err)
 	}
 	return a, nil
-}
-
-// commands reads the named commands. The error names the one to blame.
-func commands(written map[string][]any) (map[string][]string, error) {
-	if len(written) > maxCommands {
-		return nil, fmt.Errorf("%d are named, %d are possible", len(written), maxCommands)
-	}
-	var all map[string][]string
-	for _, name := range slices.Sorted(maps.Keys(written)) {
-		var argv []string
-		for _, word := range written[name] {
-			text, ok := word.(string)
-			if !ok {
-				// YAML would hand on 010 as 8 and 1.50 as 1.5.
-				return nil, fmt.Errorf("%q: what YAML reads as %v is no text: write it in quotes", name, word)
-			}
-			argv = append(argv, text)
-		}
-		if why := badCommand(name, argv); why != "" {
-			return nil, fmt.Errorf("%q: %s", name, why)
-		}
-		if all == nil {
-			all = map[string][]string{}
-		}
-		all[name] = argv
-	}
-	return all, nil
-}
-
-// badCommand says what is wrong with a named command; empty if nothing is.
-func badCommand(name string, argv []string) string {
-	switch {
-	case !commandName.MatchString(name):
-		return "a name has 1 to 63 small letters, digits, dots, dashes and underscores, and begins with a letter or a digit"
-	case len(argv) == 0:
-		return "it has no program: write [/path/to/program, argument]"
-	case !path.IsAbs(argv[0]) || path.Clean(argv[0]) != argv[0]:
-		return fmt.Sprintf("its program %q is no absolute path, such as /usr/local/bin/%s", argv[0], name)
-	case len(argv) > maxWords:
-		return fmt.Sprintf("it has %d words, %d are possible", len(argv), maxWords)
-	}
-	for _, word := range argv {
-		switch {
-		case len(word) > maxWord:
-			return fmt.Sprintf("an argument has %d bytes, %d are possible", len(word), maxWord)
-		case strings.ContainsRune(word, 0):
-			return "an argument has a zero byte in it, which no program can be given"
-		}
-	}
-	return ""
 }
 
 func kindWords() string {

@@ -255,7 +255,7 @@ func TestAllow(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	named, err := load("commands:\n  stop-shop: [/usr/local/bin/shop, stop]\n  wait: [/bin/sleep, '5', '']\n")
-	if err != nil || !reflect.DeepEqual(named.Commands, map[string][]string{"stop-shop": {"/usr/local/bin/shop", "stop"}, "wait": {"/bin/sleep", "5", ""}}) || named.Kinds != nil {
+	if err != nil || !reflect.DeepEqual(named.Commands, map[string]Command{"stop-shop": {Run: []string{"/usr/local/bin/shop", "stop"}}, "wait": {Run: []string{"/bin/sleep", "5", ""}}}) || named.Kinds != nil {
 		t.Errorf("%+v, %v", named, err)
 	}
 	if _, err := load("commands:\n" + many(64)); err != nil {

@@ -168,7 +168,7 @@ type RunbookLook struct {
 	Kind     string            `json:"kind" enum:"command,check,backup,balance,http,query" doc:"What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be." example:"balance"`
 	On       string            `json:"on,omitempty" enum:"member,others,all,proxies" doc:"Where. member: on the member's host. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane." example:"proxies"`
 	Command  string            `json:"command,omitempty" maxLength:"64" doc:"The command's name in the host owner's own list; of command, check and backup." example:"restart-api"`
-	With     map[string]string `json:"with,omitempty" maxProperties:"32" doc:"Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value). Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in."`
+	With     map[string]string `json:"with,omitempty" maxProperties:"32" doc:"Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); of command, check and backup those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in."`
 	Estimate string            `json:"estimate,omitempty" doc:"How long it is expected to take, a duration up to 24h; a careful guess if left out." example:"20s"`
 	Timeout  string            `json:"timeout,omitempty" doc:"When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute at least, if left out." example:"2m"`
 }
@@ -207,7 +207,7 @@ func (in RunbookInput) book(name string) (runbook.Book, error) {
 		Name: name, Title: in.Title, Description: in.Description, MaxUnavailable: max(in.MaxUnavailable, 1), Budget: l.read("budget", in.Budget),
 		Params: each(in.Params, func(p RunbookParam) runbook.Param {
 			return runbook.Param{
-				Name: p.Name, Type: runbook.ParamType(p.Type), Description: p.Description, Default: p.Default, Required: p.Required, Enum: p.Enum, Pattern: p.Pattern,
+				Name: p.Name, Type: action.Type(p.Type), Description: p.Description, Default: p.Default, Required: p.Required, Enum: p.Enum, Pattern: p.Pattern,
 			}
 		}),
 		Before: l.steps("before", in.Before), After: l.steps("after", in.After),

@@ -64,6 +64,15 @@ type Observed struct {
 	RebootPackages  []string        `json:"rebootPackages" doc:"The packages that want it."`
 	ListsAge        string          `json:"listsAge,omitempty" doc:"How old its package lists were, a duration." example:"3h"`
 	Commands        []string        `json:"commands" doc:"The names of the commands that the server's owner allows policies to use."`
+	Offers          []Offer         `json:"offers" doc:"What on it takes values from runbooks."`
+}
+
+// Offer is something on a server that takes values from runbooks.
+type Offer struct {
+	Kind  string   `json:"kind" doc:"The kind of the step that uses it." example:"command"`
+	Name  string   `json:"name" doc:"Its name in the server owner's file." example:"set-image"`
+	Needs []string `json:"needs" doc:"The names of the values that a step must give."`
+	May   []string `json:"may" doc:"And of those that have a default there."`
 }
 
 // PendingUpdate is one update that could be installed.
@@ -325,6 +334,9 @@ func observedOf(o action.Observation, at time.Time, seen fleet.Seen) *Observed {
 		Held: texts(o.Held), HalfConfigured: texts(o.HalfConfigured),
 		RebootRequired: o.RebootRequired, RebootPackages: texts(o.RebootPackages), ListsAge: optional(o.ListsAge),
 		Commands: texts(o.Commands),
+		Offers: list(o.Offers, func(f action.Offer) Offer {
+			return Offer{Kind: string(f.Kind), Name: f.Name, Needs: texts(f.Needs), May: texts(f.May)}
+		}),
 	}
 	for _, p := range o.Pending {
 		if p.Security {

@@ -88,7 +88,7 @@ func (a *app) tellServer(w io.Writer, s *client.Server) {
 		pairs(w, "System", clean(o.System), "Kernel", clean(o.Kernel), "Architecture", clean(o.Arch), "Hostname", clean(o.Hostname),
 			"Looked at", ago(o.ObservedAt, a.now()), "Lists", listsAge(o), "Reboot", reboot,
 			"Half done", a.paint(clean(strings.Join(o.HalfConfigured, ", ")), red), "Held there", clean(strings.Join(o.Held, ", ")),
-			"Commands", clean(strings.Join(o.Commands, ", ")), "Updates", updatesOf(o))
+			"Commands", clean(strings.Join(commandsOf(o), ", ")), "Updates", updatesOf(o))
 		if len(o.Pending) > 0 {
 			t := newTable("PACKAGE", "INSTALLED", "UPDATE", "FROM", "KNOWN")
 			for _, p := range o.Pending {
@@ -352,4 +352,23 @@ func (a *app) tellOccurrences(w io.Writer, all []client.Occurrence, zone *time.L
 		}
 		fmt.Fprintf(w, "  %s\n", line)
 	}
+}
+
+// commandsOf are the commands that a server's owner has named, with the values
+// that they take; those with a default there stand in brackets.
+func commandsOf(o *client.Observed) []string {
+	all := slices.Clone(o.Commands)
+	for i, name := range all {
+		for _, f := range o.Offers {
+			if f.Kind != "command" || f.Name != name {
+				continue
+			}
+			takes := slices.Clone(f.Needs)
+			for _, v := range f.May {
+				takes = append(takes, "["+v+"]")
+			}
+			all[i] += "(" + strings.Join(takes, ", ") + ")"
+		}
+	}
+	return all
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"upkeep/internal/action"
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
@@ -307,7 +308,28 @@ func (d *Desk) openBook(tx store.Tx, c Caller, verb identity.Verb, s BookSpec, i
 	if err != nil {
 		return r, nil, err
 	}
-	return run.OpenBook(o, run.Book{Runbook: book.Book, Service: *t.Service, Hosts: on}, maps.Clone(s.Params), now)
+	r, facts, err = run.OpenBook(o, run.Book{Runbook: book.Book, Service: *t.Service, Hosts: on}, maps.Clone(s.Params), now)
+	if err != nil {
+		return r, nil, err
+	}
+	seen, err := looks(tx, on)
+	if err != nil {
+		return r, nil, err
+	}
+	return r, facts, r.Offered(seen)
+}
+
+// looks is what hosts looked like when they were last looked at, by their ids.
+func looks(tx store.Targets, hosts map[string]string) (map[string]*action.Observation, error) {
+	seen := map[string]*action.Observation{}
+	for _, id := range hosts {
+		t, err := tx.Target(id)
+		if err != nil {
+			return nil, err
+		}
+		seen[id] = t.Observed
+	}
+	return seen, nil
 }
 
 // SimulateBook forecasts what StartBook would do, and touches nothing.

@@ -19,6 +19,7 @@ const (
 	maxHolding  = 1024 // keys
 	maxKey      = 512  // bytes
 	maxName     = 256  // bytes of a name, a version, an origin
+	maxValues   = 64   // that one thing on a host takes
 	maxReason   = 4 << 10
 	maxOutput   = 16 << 10
 	maxChanges  = 20_000
@@ -56,10 +57,15 @@ func tooLong(o *wire.Observation) error {
 	}{
 		{"pending", len(o.Pending)}, {"held", len(o.Held)},
 		{"halfConfigured", len(o.HalfConfigured)}, {"rebootPackages", len(o.RebootPackages)},
-		{"commands", len(o.Commands)},
+		{"commands", len(o.Commands)}, {"offers", len(o.Offers)},
 	} {
 		if l.n > maxPending {
 			return fault.Invalid("observation."+l.field, "at most %d, not %d", maxPending, l.n)
+		}
+	}
+	for _, f := range o.Offers {
+		if n := len(f.Needs) + len(f.May); n > maxValues {
+			return fault.Invalid("observation.offers", "one may take %d values at most, not %d", maxValues, n)
 		}
 	}
 	return nil
@@ -105,6 +111,9 @@ func observationOf(w *wire.Observation) *action.Observation {
 	o.After = clip(o.After, maxKey)
 	o.Held, o.HalfConfigured, o.RebootPackages = clipAll(o.Held), clipAll(o.HalfConfigured), clipAll(o.RebootPackages)
 	o.Commands = clipAll(o.Commands)
+	for i, f := range o.Offers {
+		o.Offers[i] = action.Offer{Kind: action.Kind(clip(string(f.Kind), maxName)), Name: clip(f.Name, maxName), Needs: clipAll(f.Needs), May: clipAll(f.May)}
+	}
 	for i, p := range o.Pending {
 		p.Name, p.From, p.To, p.Origin = clip(p.Name, maxName), clip(p.From, maxName), clip(p.To, maxName), clip(p.Origin, maxName)
 		p.Bytes, p.Released = max(p.Bytes, 0), sane(p.Released)

@@ -23,7 +23,7 @@ func apiExtension() runbook.Book {
 	}
 	return runbook.Book{
 		Name: "api-extension-restart", MaxUnavailable: 1, Budget: 5 * time.Minute,
-		Params: []runbook.Param{{Name: "health", Type: runbook.String, Default: "/healthcheck"}},
+		Params: []runbook.Param{{Name: "health", Type: action.String, Default: "/healthcheck"}},
 		Prove: []runbook.Check{
 			{Step: runbook.Step{Name: "others-up", Kind: action.HTTP, On: runbook.Others, With: health, Estimate: 2 * time.Second}, Settle: 5 * time.Second},
 		},

@@ -54,7 +54,7 @@ type Step struct {
 	Kind     action.Kind
 	On       On
 	Command  string            // for commands: a name in the host's own list
-	With     map[string]string // values, with places for names; not for commands, which run as the host's owner has written them
+	With     map[string]string // values, with places for names; of a command those that the host's owner has declared
 	Estimate time.Duration     // 0: a careful guess
 	Timeout  time.Duration     // 0: four times the estimate, and a minute at least
 	Attempts int               // 0: 1 for command and backup, 60 for the others, two seconds apart
@@ -89,30 +89,18 @@ const DefaultFresh = 10 * time.Second
 type Param struct {
 	Name        string
 	Description string
-	Type        ParamType
+	Type        action.Type
 	Default     string
 	Required    bool
 	Enum        []string
 	Pattern     string // for strings: what the whole value must match
 }
 
-// ParamType is a sort of value.
-type ParamType string
-
-// The sorts of values.
-const (
-	String   ParamType = "string"
-	Integer  ParamType = "integer"
-	Boolean  ParamType = "boolean"
-	Duration ParamType = "duration"
-	Digest   ParamType = "digest" // of an image: sha256 and 64 hex digits
-)
-
 // Limits of a runbook.
 const (
 	MaxSteps  = 64 // in one phase
 	MaxParams = 32
-	MaxValue  = 4096 // bytes of one value
+	MaxValues = 32 // of one step
 	MaxSoak   = 60 * 24 * time.Hour
 	maxFresh  = 24 * time.Hour
 	maxTime   = 24 * time.Hour // of a step
@@ -124,8 +112,8 @@ var (
 	stepName   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,31}[a-z0-9])?$`)
 	headerName = regexp.MustCompile(`^header\.[A-Za-z0-9-]{1,64}$`)
 	keyName    = regexp.MustCompile(`^[a-z][A-Za-z0-9]{0,31}$`)
-	command    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`) // as the agent knows them
-	digest     = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	command    = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)  // as the agent knows them
+	valueName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,31}$`) // as the agent knows them
 )
 
 // values are the names that a kind of step knows in its With: those that it
@@ -141,7 +129,11 @@ var kinds = map[action.Kind]values{
 }
 
 // Knows reports whether a step of that kind can have a value of that name.
+// What a command takes is the host owner's to say.
 func Knows(kind action.Kind, name string) bool {
+	if kind.Names() {
+		return true
+	}
 	k := kinds[kind]
 	header := (kind == action.HTTP || kind == action.Query) && headerName.MatchString(name)
 	return header || slices.Contains(k.needs, name) || slices.Contains(k.may, name)
@@ -259,17 +251,13 @@ func (b Book) validParams() error {
 			return fault.Invalid(field+".name", "%q is no name: a small letter, then up to 31 letters and digits", p.Name)
 		case seen[p.Name]:
 			return fault.Invalid(field+".name", "%q stands twice", p.Name)
-		case !slices.Contains([]ParamType{String, Integer, Boolean, Duration, Digest}, p.Type):
-			return fault.Invalid(field+".type", "must be string, integer, boolean, duration or digest, not %q", p.Type)
-		case p.Pattern != "" && p.Type != String:
-			return fault.Invalid(field+".pattern", "goes with strings only")
 		case p.Required && p.Default != "":
 			return fault.Invalid(field+".default", "goes without required: a value that must be given needs no other")
 		case len(p.Description) > maxText:
 			return fault.Invalid(field+".description", "at most %d bytes, not %d", maxText, len(p.Description))
 		}
-		if _, err := regexp.Compile(p.Pattern); err != nil {
-			return fault.Invalid(field+".pattern", "%v", err)
+		if part, why := p.rule().Wrong(); why != "" {
+			return fault.Invalid(field+"."+part, "%s", why)
 		}
 		if p.Default != "" {
 			if why := p.bad(p.Default); why != "" {
@@ -297,8 +285,8 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 		return fault.Invalid(field+".command", "goes with the kinds command, check and backup, and only with them")
 	case s.Command != "" && !command.MatchString(s.Command):
 		return fault.Invalid(field+".command", "%q is no command's name: 1 to 63 small letters, digits, dots, underscores and dashes, beginning with a letter or digit", s.Command)
-	case s.Kind.Names() && len(s.With) > 0:
-		return fault.Invalid(field+".with", "goes without a command: it runs as the host's owner has written it, and takes no values")
+	case len(s.With) > MaxValues:
+		return fault.Invalid(field+".with", "at most %d values, not %d", MaxValues, len(s.With))
 	case s.Estimate < 0 || s.Estimate > maxTime:
 		return fault.Invalid(field+".estimate", "must be from 0 to 24h, not %v", s.Estimate)
 	case s.Timeout < 0 || s.Timeout > maxTime || s.Timeout > 0 && s.Timeout < s.Estimate:
@@ -322,10 +310,12 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	for _, key := range slices.Sorted(maps.Keys(s.With)) {
 		value := s.With[key]
 		switch {
+		case s.Kind.Names() && !valueName.MatchString(key):
+			return fault.Invalid(field+".with."+key, "%q is no value's name: a letter, then up to 31 letters, digits and underscores", key)
 		case !Knows(s.Kind, key):
 			return fault.Invalid(field+".with."+key, "is nothing that the kind %s knows; it knows %s", s.Kind, strings.Join(slices.Concat(kind.needs, kind.may), ", "))
-		case len(value) > MaxValue:
-			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), MaxValue)
+		case len(value) > action.MaxValue:
+			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), action.MaxValue)
 		}
 		if err := b.validPlaces(field+".with."+key, value, in.once && s.On != All, s.On != Proxies); err != nil {
 			return err

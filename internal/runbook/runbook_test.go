@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func whole() runbook.Book {
 	others.On = runbook.Others
 	return runbook.Book{
 		Name:   "restart",
-		Params: []runbook.Param{{Name: "path", Type: runbook.String, Default: "/health", Pattern: "/[a-z]*"}},
+		Params: []runbook.Param{{Name: "path", Type: action.String, Default: "/health", Pattern: "/[a-z]*"}},
 		Prove:  []runbook.Check{{Step: others, Settle: time.Second}},
 		Before: []runbook.Step{all},
 		Member: runbook.Member{
@@ -69,9 +70,9 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"member.ready", "put back", func(b *runbook.Book) { b.Member.Ready = nil }},
 		{"params[0].name", "no name", func(b *runbook.Book) { b.Params[0].Name = "Path" }},
 		{"params[1].name", "stands twice", func(b *runbook.Book) { b.Params = append(b.Params, b.Params[0]) }},
-		{"params[1]", "no step uses {{param.image}}", func(b *runbook.Book) { b.Params = append(b.Params, runbook.Param{Name: "image", Type: runbook.Digest}) }},
+		{"params[1]", "no step uses {{param.image}}", func(b *runbook.Book) { b.Params = append(b.Params, runbook.Param{Name: "image", Type: action.Digest}) }},
 		{"params[0].type", "must be string", func(b *runbook.Book) { b.Params[0].Type = "text" }},
-		{"params[0].pattern", "strings only", func(b *runbook.Book) { b.Params[0].Type = runbook.Integer }},
+		{"params[0].pattern", "strings only", func(b *runbook.Book) { b.Params[0].Type = action.Integer }},
 		{"params[0].pattern", "missing closing", func(b *runbook.Book) { b.Params[0].Pattern = "(" }},
 		{"params[0].default", "text that matches", func(b *runbook.Book) { b.Params[0].Default = "health" }},
 		{"params[0].default", "without required", func(b *runbook.Book) { b.Params[0].Required = true }},
@@ -93,7 +94,13 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"member.do[0].command", "no command's name", func(b *runbook.Book) { b.Member.Do[0].Command = "rm -rf" }},
 		{"member.do[0].on", "runs on a host", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Here }},
 		{"member.do[0].on", "only looked at", func(b *runbook.Book) { b.Member.Do[0].On = runbook.Others }},
-		{"member.do[0].with", "takes no values", func(b *runbook.Book) { with(&b.Member.Do[0], "image", "x") }},
+		{"member.do[0].with.im-age", "no value's name", func(b *runbook.Book) { with(&b.Member.Do[0], "im-age", "x") }},
+		{"member.do[0].with.image", "no parameter", func(b *runbook.Book) { with(&b.Member.Do[0], "image", "{{param.image}}") }},
+		{"member.do[0].with", "at most 32", func(b *runbook.Book) {
+			for i := range runbook.MaxValues + 1 {
+				with(&b.Member.Do[0], "v"+strconv.Itoa(i), "x")
+			}
+		}},
 		{"member.await[0].with.tmies", "is nothing that the kind http knows", func(b *runbook.Book) { with(&b.Member.Await[0], "tmies", "2") }},
 		{"member.ready[0].with.header.Host", "is nothing that the kind balance knows", func(b *runbook.Book) { with(&b.Member.Ready[0], "header.Host", "x") }},
 		{"member.do[0].timeout", "estimate", func(b *runbook.Book) { b.Member.Do[0].Estimate, b.Member.Do[0].Timeout = 2, 1 }},
@@ -137,10 +144,10 @@ func TestKindsAreWhatTheHandsKnow(t *testing.T) {
 
 func TestValues(t *testing.T) {
 	b := runbook.Book{Name: "b", Params: []runbook.Param{
-		{Name: "image", Type: runbook.Digest, Required: true, Description: "the new image"},
-		{Name: "port", Type: runbook.Integer, Default: "80"},
-		{Name: "fast", Type: runbook.Boolean},
-		{Name: "wait", Type: runbook.Duration, Enum: []string{"1s", "2s"}},
+		{Name: "image", Type: action.Digest, Required: true, Description: "the new image"},
+		{Name: "port", Type: action.Integer, Default: "80"},
+		{Name: "fast", Type: action.Boolean},
+		{Name: "wait", Type: action.Duration, Enum: []string{"1s", "2s"}},
 	}}
 	digest := "sha256:" + strings.Repeat("a", 64)
 	got, err := b.Values(map[string]string{"image": digest, "wait": "2s"})

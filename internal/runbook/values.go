@@ -1,14 +1,12 @@
 package runbook
 
 import (
-	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"upkeep/internal/action"
 	"upkeep/internal/fault"
 )
 
@@ -22,43 +20,14 @@ func (p Param) Check(value string) error {
 
 // bad says why the parameter can't have a value; empty if it can.
 func (p Param) bad(value string) string {
-	must := ""
-	switch {
-	case len(value) > MaxValue:
-		return fmt.Sprintf("has %d bytes, %d may be", len(value), MaxValue)
-	case strings.Contains(value, "{{") || strings.ContainsRune(value, 0):
-		return "must not have double braces or a NUL in it"
-	case len(p.Enum) > 0 && !slices.Contains(p.Enum, value):
-		must = "one of " + strings.Join(p.Enum, ", ")
-	case !p.fits(value):
-		must = map[ParamType]string{
-			Integer: "a whole number", Boolean: "true or false", Duration: "a duration such as 90s",
-			Digest: "sha256: and 64 hex digits", String: "text that matches " + p.Pattern,
-		}[p.Type]
+	if strings.Contains(value, "{{") {
+		return "must not have double braces in it"
 	}
-	if must == "" {
-		return ""
-	}
-	return fmt.Sprintf("must be %s, not %q", must, value)
+	return p.rule().Refuses(value)
 }
 
-// fits reports whether a value is of the parameter's sort.
-func (p Param) fits(value string) bool {
-	switch p.Type {
-	case Integer:
-		_, err := strconv.ParseInt(value, 10, 64)
-		return err == nil
-	case Boolean:
-		return value == "true" || value == "false"
-	case Duration:
-		d, err := time.ParseDuration(value)
-		return err == nil && d >= 0
-	case Digest:
-		return digest.MatchString(value)
-	case String:
-		return p.Pattern == "" || regexp.MustCompile(`^(?:`+p.Pattern+`)$`).MatchString(value)
-	}
-	return false
+func (p Param) rule() action.Rule {
+	return action.Rule{Type: p.Type, Pattern: p.Pattern, Enum: p.Enum}
 }
 
 // Values are those that a run is given, with defaults where it is given none.

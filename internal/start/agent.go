@@ -109,7 +109,7 @@ func (f agentFlags) run(ctx context.Context, version string, log *slog.Logger) e
 	}
 	defer door.Close()
 	hands, err := host.New(host.Config{
-		Dir: f.data, RebootCommand: allow.RebootCommand, Commands: allow.Commands, AllowFile: f.allow,
+		Dir: f.data, RebootCommand: allow.RebootCommand, Owned: allow.Owned, AllowFile: f.allow,
 		DryRun: allow.DryRun, Holds: allow.Holds, Log: log,
 	}, managers...)
 	if err != nil {

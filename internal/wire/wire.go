@@ -11,6 +11,7 @@
 package wire
 
 import (
+	"strings"
 	"time"
 
 	"upkeep/internal/action"
@@ -154,6 +155,15 @@ type Observation struct {
 	RebootPackages []string  `json:"rebootPackages,omitempty"`
 	ListsAgeMillis int64     `json:"listsAgeMillis"`
 	Commands       []string  `json:"commands,omitempty"`
+	Offers         []Offer   `json:"offers,omitempty"`
+}
+
+// Offer is action.Offer.
+type Offer struct {
+	Kind  string   `json:"kind"`
+	Name  string   `json:"name"`
+	Needs []string `json:"needs,omitempty"`
+	May   []string `json:"may,omitempty"`
 }
 
 // Pending is action.Pending.
@@ -179,12 +189,20 @@ func millis(d time.Duration) int64 { return d.Milliseconds() }
 
 func duration(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
+// withValues ends the kind of an order that gives values to a named command.
+// An agent of before values would run the command without them; it does not
+// know this kind, and refuses.
+const withValues = " with values"
+
 // FromOrder packs an order that may begin within the given time.
 func FromOrder(o action.Order, begin time.Duration) Order {
 	w := Order{
 		Key: o.Key(), Run: o.Run, Step: o.Step, Attempt: o.Attempt, Generation: o.Generation,
 		Target: o.Target, Kind: string(o.Kind), BootID: o.BootID, Command: o.Command, With: o.With, DryRun: o.DryRun,
 		TimeoutMillis: millis(o.Timeout), BeginMillis: millis(begin),
+	}
+	if o.Kind.Names() && len(o.With) > 0 {
+		w.Kind += withValues
 	}
 	for _, p := range o.Packages {
 		w.Packages = append(w.Packages, Package(p))
@@ -196,7 +214,7 @@ func FromOrder(o action.Order, begin time.Duration) Order {
 func (w Order) Order() action.Order {
 	o := action.Order{
 		Run: w.Run, Step: w.Step, Attempt: w.Attempt, Generation: w.Generation,
-		Target: w.Target, Kind: action.Kind(w.Kind), BootID: w.BootID,
+		Target: w.Target, Kind: action.Kind(strings.TrimSuffix(w.Kind, withValues)), BootID: w.BootID,
 		Command: w.Command, With: w.With, DryRun: w.DryRun, Timeout: duration(w.TimeoutMillis),
 	}
 	for _, p := range w.Packages {
@@ -251,6 +269,9 @@ func FromObservation(o *action.Observation) *Observation {
 	for _, p := range o.Pending {
 		w.Pending = append(w.Pending, Pending(p))
 	}
+	for _, f := range o.Offers {
+		w.Offers = append(w.Offers, Offer{Kind: string(f.Kind), Name: f.Name, Needs: f.Needs, May: f.May})
+	}
 	return &w
 }
 
@@ -266,6 +287,9 @@ func (w *Observation) Observation() *action.Observation {
 	}
 	for _, p := range w.Pending {
 		o.Pending = append(o.Pending, action.Pending(p))
+	}
+	for _, f := range w.Offers {
+		o.Offers = append(o.Offers, action.Offer{Kind: action.Kind(f.Kind), Name: f.Name, Needs: f.Needs, May: f.May})
 	}
 	return &o
 }

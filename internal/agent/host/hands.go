@@ -43,7 +43,7 @@ func (h *Hands) Look(ctx context.Context) (action.Observation, error) {
 	}
 	obs.BootID, obs.Hostname, obs.Manager = boot, name, h.manager.Name()
 	obs.System, obs.Kernel = h.machine.System(), h.machine.Kernel()
-	obs.Commands = h.commands()
+	obs.Commands, obs.Offers = h.cfg.Owned.Names(), h.cfg.Owned.Offers()
 	return obs, nil
 }
 
@@ -68,7 +68,7 @@ func (h *Hands) Prepare(ctx context.Context, o action.Order) (json.RawMessage, e
 	case action.Observe, action.Reboot:
 		return nil, nil
 	case action.Backup, action.Command, action.Check:
-		_, err := h.named(o.Command)
+		_, err := h.named(o)
 		return nil, err
 	case action.Balance, action.HTTP, action.Query:
 		return nil, agent.Refuse("to %s is not for a host", o.Kind)
@@ -132,7 +132,7 @@ func (h *Hands) command(o action.Order, memo json.RawMessage) ([]string, error) 
 	case o.Kind == action.Reboot:
 		return h.cfg.RebootCommand, nil
 	case o.Kind.Names():
-		return h.named(o.Command)
+		return h.named(o)
 	}
 	return h.manager.Command(o, memo)
 }

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		if err := json.Unmarshal([]byte(text), &is); err != nil {
 			panic(err)
 		}
-		hands, err := host.New(host.Config{Dir: is.Dir, Commands: is.Commands}, apt.New)
+		hands, err := host.New(host.Config{Dir: is.Dir, Owned: agent.Owned{Commands: is.Commands}}, apt.New)
 		if err != nil {
 			panic(err)
 		}
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 // doomed is an agent that will be killed.
 type doomed struct {
 	Dir      string
-	Commands map[string][]string
+	Commands map[string]agent.Command
 	Order    action.Order
 }
 
@@ -51,7 +51,7 @@ type doomed struct {
 type owner struct {
 	*testing.T
 	dir      string
-	commands map[string][]string
+	commands map[string]agent.Command
 	hands    *host.Hands
 }
 
@@ -59,9 +59,9 @@ type owner struct {
 // for what they leave behind.
 func named(t *testing.T, scripts map[string]string) *owner {
 	t.Helper()
-	o := &owner{T: t, dir: t.TempDir(), commands: map[string][]string{}}
+	o := &owner{T: t, dir: t.TempDir(), commands: map[string]agent.Command{}}
 	for name, script := range scripts {
-		o.commands[name] = []string{"/bin/sh", "-c", script, o.dir}
+		o.commands[name] = agent.Command{Run: []string{"/bin/sh", "-c", script, o.dir}}
 	}
 	o.restart()
 	return o
@@ -70,7 +70,7 @@ func named(t *testing.T, scripts map[string]string) *owner {
 func (o *owner) restart() {
 	o.Helper()
 	var err error
-	o.hands, err = host.New(host.Config{Dir: filepath.Join(o.dir, "agent"), Commands: o.commands, AllowFile: "/etc/upkeep/agent.yaml"}, apt.New)
+	o.hands, err = host.New(host.Config{Dir: filepath.Join(o.dir, "agent"), Owned: agent.Owned{Commands: o.commands}, AllowFile: "/etc/upkeep/agent.yaml"}, apt.New)
 	if err != nil {
 		o.Fatal(err)
 	}
@@ -126,8 +126,8 @@ func TestNamedCommands(t *testing.T) {
 func TestWhatACommandGets(t *testing.T) {
 	t.Setenv("SECRET", "of the agent")
 	o := named(t, nil)
-	o.commands["args"] = []string{"/usr/bin/printf", "%s\n", "a b", "$(id)", "; exit 9"}
-	o.commands["env"] = []string{"/usr/bin/env"}
+	o.commands["args"] = agent.Command{Run: []string{"/usr/bin/printf", "%s\n", "a b", "$(id)", "; exit 9"}}
+	o.commands["env"] = agent.Command{Run: []string{"/usr/bin/env"}}
 	if r := o.begin(order(action.Command, "args")); r.Outcome != action.Done || r.Output != "a b\n$(id)\n; exit 9\n" {
 		t.Errorf("%+v", r)
 	}
@@ -261,7 +261,7 @@ func TestNobodySawTheEnd(t *testing.T) {
 			t.Errorf("a check: %+v, ran %q", r, o.text("ran"))
 		}
 	}
-	o.commands["deadly"] = []string{"/bin/echo", "mended"}
+	o.commands["deadly"] = agent.Command{Run: []string{"/bin/echo", "mended"}}
 	check.Step = "another"
 	if r := o.adopt(check); r.Outcome != action.Done || r.Output != "mended\n" {
 		t.Errorf("a check that was never begun: %+v", r)

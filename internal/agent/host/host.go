@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"upkeep/internal/action"
+	"upkeep/internal/agent"
 	"upkeep/internal/agent/process"
 	"upkeep/internal/fault"
 )
@@ -93,7 +94,7 @@ type Make func(*Machine) (Manager, error)
 type Config struct {
 	Dir           string                 // where commands under way are kept; the agent's folder
 	RebootCommand []string               // nil: reboot
-	Commands      map[string][]string    // what the host's owner has names for; absolute paths
+	Owned         agent.Owned            // what the host's owner has names for
 	AllowFile     string                 // where the owner writes them, for what is said about those that are missing
 	DryRun        bool                   // every order is a dry run; needs no root
 	Holds         func(name string) bool // packages that the host's owner holds; nil: none

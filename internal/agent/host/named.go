@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
 
 	"upkeep/internal/action"
-	"upkeep/internal/agent"
 	"upkeep/internal/agent/process"
 )
 
@@ -18,16 +15,9 @@ import (
 // the reason of its failure.
 const reasonLines = 3
 
-// commands lists the names that the host's owner has given, sorted.
-func (h *Hands) commands() []string { return slices.Sorted(maps.Keys(h.cfg.Commands)) }
-
-// named is the command that has a name. The error is a refusal.
-func (h *Hands) named(name string) ([]string, error) {
-	if argv := h.cfg.Commands[name]; len(argv) > 0 {
-		return argv, nil
-	}
-	return nil, agent.Refuse("this host's owner has no command named %q: add the line \"%s: [/path/to/program, argument]\" below \"commands:\" in %s there, and restart its agent",
-		name, name, h.cfg.AllowFile)
+// named is what the host's owner lets an order run. The error is a refusal.
+func (h *Hands) named(o action.Order) ([]string, error) {
+	return h.cfg.Owned.Argv(o, h.cfg.AllowFile)
 }
 
 // about tells a named command what it is run for.
@@ -57,7 +47,7 @@ func (h *Hands) adoptCheck(ctx context.Context, o action.Order) (action.Result, 
 		} else if !errors.Is(openErr, process.ErrNone) {
 			return action.Result{}, openErr
 		}
-		argv, noName := h.named(o.Command)
+		argv, noName := h.named(o)
 		if noName != nil {
 			return ended(o, process.Exit{}, "", noName), nil
 		}
