@@ -2172,6 +2172,9 @@ type Service struct {
 	// OpenRuns Runs that have not ended.
 	OpenRuns []RunSummary `json:"openRuns"`
 
+	// Probe What a service's users would ask, and how often.
+	Probe ServiceProbe `json:"probe,omitempty,omitzero"`
+
 	// Project Whose it is.
 	//
 	// Example: default
@@ -2192,6 +2195,25 @@ type Service struct {
 
 	// With What runbooks may ask of the service, as {{service.KEY}}.
 	With map[string]string `json:"with"`
+}
+
+// ServiceEndpoint A URL that a service's users would ask.
+type ServiceEndpoint struct {
+	// Ca Certificates in PEM to trust instead of the system's.
+	Ca string `json:"ca,omitempty,omitzero"`
+
+	// Header Headers to send. Everybody who may look at the service sees them: put no secrets there that matter.
+	Header map[string]string `json:"header,omitempty,omitzero"`
+
+	// Name What it is called in the evidence; unique.
+	//
+	// Example: list
+	Name string `json:"name"`
+
+	// URL What is asked, with GET: as users do, through the load balancer.
+	//
+	// Example: https://api.example.net/v3/projects
+	URL string `json:"url"`
 }
 
 // ServiceForecastInput Which runbook is to be simulated on a service.
@@ -2222,6 +2244,9 @@ type ServiceInput struct {
 
 	// Members The replicas, in the order in which they are to be maintained.
 	Members []ServiceMember `json:"members"`
+
+	// Probe What a service's users would ask, and how often.
+	Probe ServiceProbe `json:"probe,omitempty,omitzero"`
 
 	// Proxies The load balancers in front of it: a step on proxies is done at each.
 	Proxies []ServiceProxy `json:"proxies,omitempty,omitzero"`
@@ -2260,6 +2285,27 @@ type ServiceMember struct {
 
 	// With What runbooks may ask of it, as {{member.KEY}}.
 	With map[string]string `json:"with,omitempty,omitzero"`
+}
+
+// ServiceProbe What a service's users would ask, and how often.
+type ServiceProbe struct {
+	// Endpoints What is asked, in turn.
+	Endpoints []ServiceEndpoint `json:"endpoints"`
+
+	// Rate Requests per second, of all endpoints together.
+	//
+	// Example: 10
+	Rate int64 `json:"rate"`
+
+	// Slow An answer that takes longer is slow, a duration less than the timeout; none is if left out.
+	//
+	// Example: 1s
+	Slow string `json:"slow,omitempty,omitzero"`
+
+	// Timeout An answer that takes longer is none, a duration up to 30s; 5s if left out.
+	//
+	// Example: 5s
+	Timeout string `json:"timeout,omitempty,omitzero"`
 }
 
 // ServiceProxy A load balancer in front of a service.
@@ -4644,4 +4690,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 c3f8499f8d51e4127980297e857a663dde83a044e1421ffebdd39e41f5c54456.
+// From the document with the SHA-256 508e65524b6be508486d65d7a67cbc81d3170e84d37975795ebdf53fd4f6dfd8.

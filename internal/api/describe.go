@@ -74,6 +74,8 @@ var descriptions = map[string]string{
 	"ServiceInput":         "What is said of a service.",
 	"ServiceList":          "All services of a project.",
 	"ServiceMember":        "A replica of a service.",
+	"ServiceProbe":         "What a service's users would ask, and how often.",
+	"ServiceEndpoint":      "A URL that a service's users would ask.",
 	"ServiceProxy":         "A load balancer in front of a service.",
 	"ServiceRunInput":      "Which runbook is to be carried out on a service.",
 	"SimulatedStep":        "A step that would be done.",

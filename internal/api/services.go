@@ -20,6 +20,7 @@ type Service struct {
 	With     map[string]string `json:"with" doc:"What runbooks may ask of the service, as {{service.KEY}}."`
 	Members  []ServiceMember   `json:"members" doc:"The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first."`
 	Proxies  []ServiceProxy    `json:"proxies" doc:"The load balancers in front of it."`
+	Probe    *ServiceProbe     `json:"probe,omitempty" doc:"What is asked all the while a run is open on it; missing if nothing is."`
 	OpenRuns []RunSummary      `json:"openRuns" doc:"Runs that have not ended."`
 	Created  time.Time         `json:"created,omitzero" doc:"When it was made known."`
 	Revision int64             `json:"revision" doc:"Counts its changes." example:"1"`
@@ -39,6 +40,22 @@ type ServiceProxy struct {
 	With map[string]string `json:"with,omitempty" doc:"What runbooks may ask of it, as {{proxy.KEY}}, such as where its admin socket is."`
 }
 
+// ServiceProbe is what a service's users would ask, and how often.
+type ServiceProbe struct {
+	Endpoints []ServiceEndpoint `json:"endpoints" minItems:"1" maxItems:"20" doc:"What is asked, in turn."`
+	Rate      int               `json:"rate" minimum:"1" maximum:"200" doc:"Requests per second, of all endpoints together." example:"10"`
+	Slow      string            `json:"slow,omitempty" doc:"An answer that takes longer is slow, a duration less than the timeout; none is if left out." example:"1s"`
+	Timeout   string            `json:"timeout,omitempty" doc:"An answer that takes longer is none, a duration up to 30s; 5s if left out." example:"5s"`
+}
+
+// ServiceEndpoint is a URL that a service's users would ask.
+type ServiceEndpoint struct {
+	Name   string            `json:"name" minLength:"1" maxLength:"63" doc:"What it is called in the evidence; unique." example:"list"`
+	URL    string            `json:"url" minLength:"1" maxLength:"2048" doc:"What is asked, with GET: as users do, through the load balancer." example:"https://api.example.net/v3/projects"`
+	Header map[string]string `json:"header,omitempty" maxProperties:"16" doc:"Headers to send. Everybody who may look at the service sees them: put no secrets there that matter."`
+	CA     string            `json:"ca,omitempty" maxLength:"65536" doc:"Certificates in PEM to trust instead of the system's."`
+}
+
 // ServiceList is all services of a project.
 type ServiceList struct {
 	Items []Service `json:"items" doc:"The services, by name."`
@@ -50,6 +67,7 @@ type ServiceInput struct {
 	Quorum  int               `json:"quorum,omitempty" minimum:"0" maximum:"200" doc:"How many members must always stay up; less than there are. Those that a runbook's maxUnavailable leaves, if left out." example:"2"`
 	With    map[string]string `json:"with,omitempty" maxProperties:"32" doc:"What runbooks may ask of the service, as {{service.KEY}}: keys of letters and digits, values of up to 1024 bytes."`
 	Members []ServiceMember   `json:"members" maxItems:"200" doc:"The replicas, in the order in which they are to be maintained."`
+	Probe   *ServiceProbe     `json:"probe,omitempty" doc:"What is asked all the while a run is open on it, so that it is known what its users saw; nothing if left out."`
 	Proxies []ServiceProxy    `json:"proxies,omitempty" maxItems:"20" doc:"The load balancers in front of it: a step on proxies is done at each."`
 }
 
@@ -166,8 +184,12 @@ func (d *door) getService(ctx context.Context, c desk.Caller, in *serviceIn) (*s
 }
 
 func (d *door) putService(ctx context.Context, c desk.Caller, in *putServiceIn) (*putServiceOut, error) {
+	service, err := in.Body.fleet()
+	if err != nil {
+		return nil, err
+	}
 	t, made, err := d.desk.PutService(ctx, c, desk.ServiceSpec{
-		Project: in.Project, Name: in.Service, Labels: in.Body.Labels, Service: in.Body.fleet(),
+		Project: in.Project, Name: in.Service, Labels: in.Body.Labels, Service: service,
 	})
 	if err != nil {
 		return nil, err
@@ -204,11 +226,29 @@ func (d *door) simulateRunbook(ctx context.Context, c desk.Caller, in *simulateS
 	return &simulateOut{simulationOf(f, in.lang())}, nil
 }
 
-func (in ServiceInput) fleet() fleet.Service {
-	return fleet.Service{
+func (in ServiceInput) fleet() (fleet.Service, error) {
+	var l lengths
+	s := fleet.Service{
 		Quorum: in.Quorum, With: in.With,
 		Members: list(in.Members, func(m ServiceMember) fleet.Member { return fleet.Member(m) }),
 		Proxies: list(in.Proxies, func(p ServiceProxy) fleet.Proxy { return fleet.Proxy(p) }),
+	}
+	if p := in.Probe; p != nil {
+		s.Probe = fleet.Probe{
+			Endpoints: list(p.Endpoints, func(e ServiceEndpoint) fleet.Endpoint { return fleet.Endpoint(e) }),
+			Rate:      p.Rate, Slow: l.read("probe.slow", p.Slow), Timeout: l.read("probe.timeout", p.Timeout),
+		}
+	}
+	return s, l.err
+}
+
+func probeOf(p fleet.Probe) *ServiceProbe {
+	if !p.Asks() {
+		return nil
+	}
+	return &ServiceProbe{
+		Endpoints: list(p.Endpoints, func(e fleet.Endpoint) ServiceEndpoint { return ServiceEndpoint(e) }),
+		Rate:      p.Rate, Slow: optional(p.Slow), Timeout: optional(p.Timeout),
 	}
 }
 
@@ -219,8 +259,8 @@ func serviceOf(t fleet.Target, open []run.Run, lang string) Service {
 			m.Born = m.Born.UTC()
 			return ServiceMember(m)
 		}),
-		Proxies:  list(t.Service.Proxies, func(p fleet.Proxy) ServiceProxy { return ServiceProxy(p) }),
-		OpenRuns: list(open, runSummaryIn(lang)), Created: t.Created.UTC(), Revision: t.Revision,
+		Proxies: list(t.Service.Proxies, func(p fleet.Proxy) ServiceProxy { return ServiceProxy(p) }),
+		Probe:   probeOf(t.Service.Probe), OpenRuns: list(open, runSummaryIn(lang)), Created: t.Created.UTC(), Revision: t.Revision,
 	}
 }
 

@@ -54,9 +54,15 @@ func TestServicesAndRunbooks(t *testing.T) {
 		s.With["backend"] != "api_back" || s.Proxies[0].With["socket"] == "" || s.Revision != 1 || !s.Members[0].Born.IsZero() {
 		t.Errorf("made %+v", s)
 	}
+	in.Probe = client.ServiceProbe{Rate: 10, Slow: "1000ms", Endpoints: []client.ServiceEndpoint{{Name: "list", URL: "https://api/v3", Header: map[string]string{"X": "y"}}}}
 	in.Labels = map[string]string{"site": "fra1"}
-	if s, err = h.member.PutService(ctx, "api", in, nil); err != nil || s.Revision != 2 || s.Labels["site"] != "fra1" {
+	if s, err = h.member.PutService(ctx, "api", in, nil); err != nil || s.Revision != 2 || s.Labels["site"] != "fra1" ||
+		s.Probe.Rate != 10 || s.Probe.Slow != "1s" || s.Probe.Timeout != "" || s.Probe.Endpoints[0].Header["X"] != "y" {
 		t.Errorf("changed %+v, %v", s, err)
+	}
+	in.Probe.Endpoints[0].URL = "ftp://api"
+	if _, err := h.member.PutService(ctx, "api", in, nil); !client.Is(err, client.KindInvalid) || !strings.Contains(err.Error(), "probe.endpoints.list.url") {
+		t.Errorf("a probe of what is no web server: %v", err)
 	}
 	for _, ref := range []string{"api", s.ID} {
 		if got, err := h.viewer.GetService(ctx, ref, nil); err != nil || got.ID != s.ID {

@@ -120,10 +120,21 @@ func (d *ServiceDoc) is(have *client.Service) bool {
 		a, b := d.Members[i], have.Members[i]
 		same = a.Name == b.Name && a.Server == b.Server && a.Born.Equal(b.Born) && maps.Equal(a.With, b.With)
 	}
+	same = same && plainProbe(d.Probe) == plainProbe(have.Probe)
 	for i := 0; same && i < len(d.Proxies); i++ {
 		same = d.Proxies[i].Name == have.Proxies[i].Name && maps.Equal(d.Proxies[i].With, have.Proxies[i].With)
 	}
 	return same
+}
+
+// plainProbe is a probe as text, the same for all ways to write it.
+func plainProbe(p client.ServiceProbe) string {
+	p.Slow, p.Timeout = plainLength(p.Slow), plainLength(p.Timeout)
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err.Error() // not possible: these are texts and numbers
+	}
+	return string(text)
 }
 
 func (s *session) compareService(ctx context.Context, d *document) (string, error) {

@@ -84,7 +84,7 @@ var kinds = map[string][]string{
 		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
 	"Schedule": {"kind", "project", "server", "name", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
-	"Service":  {"kind", "project", "name", "labels", "quorum", "with", "members", "proxies"},
+	"Service":  {"kind", "project", "name", "labels", "quorum", "with", "members", "proxies", "probe"},
 	"Runbook":  {"kind", "project", "name", "title", "description", "params", "maxUnavailable", "budget", "prove", "before", "member", "after"},
 }
 

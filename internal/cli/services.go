@@ -109,6 +109,14 @@ func (a *app) tellService(w io.Writer, s *client.Service) {
 		}
 		t.dropEmpty().print(w, "  ")
 	}
+	if p := s.Probe; len(p.Endpoints) > 0 {
+		fmt.Fprintf(w, "\nAsked %d times a second while a run is open on it\n", p.Rate)
+		t := newTable("NAME", "URL", "SLOW", "TIMEOUT")
+		for _, e := range p.Endpoints {
+			t.add(clean(e.Name), clean(e.URL), p.Slow, first(p.Timeout, "5s"))
+		}
+		t.dropEmpty().print(w, "  ")
+	}
 	if len(s.OpenRuns) > 0 {
 		fmt.Fprintln(w, "\nOpen runs")
 		a.runTable(s.OpenRuns).print(w, "  ")

@@ -127,6 +127,12 @@ Keys that are not listed here are refused.
       with: {url: "http://ctl1:8090"}  # {{member.url}}
   proxies:
     - {name: lb1, with: {socket: "tcp:lb1:9999"}}  # {{proxy.socket}}
+  probe:                   # what is asked all the while a run is open on it
+    rate: 10               # requests per second, of all endpoints together
+    slow: 1s               # an answer that takes longer is slow; none is if left out
+    timeout: 5s            # and one that takes longer is none; 5s if left out
+    endpoints:
+      - {name: list, url: "https://api.example.net/v3/projects"}  # header: {}, ca: PEM
   ---
   kind: Runbook            # docs/runbooks.md tells it, runbooks/ has some
   name: api-extension-restart

@@ -14,6 +14,7 @@ type Service struct {
 	With    map[string]string // what runbooks may ask of the service
 	Members []Member          // oldest first where their ages are known, else in the order in which they are maintained
 	Proxies []Proxy
+	Probe   Probe // what is asked all the while a run is open on it
 }
 
 // Member is one replica of a service.
@@ -79,7 +80,7 @@ func (s Service) Validate() error {
 			return err
 		}
 	}
-	return nil
+	return s.Probe.Validate()
 }
 
 func validWith(field string, with map[string]string) error {

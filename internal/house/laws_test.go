@@ -30,6 +30,7 @@ var stations = slices.Concat(core, doors, hands, []string{
 var core = []string{
 	"internal/action",
 	"internal/chart",
+	"internal/evidence",
 	"internal/fault",
 	"internal/fleet",
 	"internal/history",

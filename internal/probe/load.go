@@ -3,83 +3,33 @@ package probe
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
 
+	"upkeep/internal/evidence"
 	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
 )
 
-// Limits of a load probe. It is a witness and no benchmark: it must not be what
-// brings a service down whose replicas are one fewer for a while.
+// Limits of a load probe, besides those of fleet.Probe.
 const (
-	MaxRate      = 200 // requests per second, of all endpoints together
-	MaxEndpoints = 20
-	MaxFlight    = 500              // requests without an answer yet; more are not sent
-	MaxPatience  = 30 * time.Second // of one request
+	MaxRate   = fleet.MaxProbeRate
+	MaxFlight = 500 // requests without an answer yet; more are not sent
 
 	catchUp = time.Second            // a sender that is later than this gives up what it missed
 	look    = 100 * time.Millisecond // how often it is looked whether a second is over
 )
 
-// Endpoint is a URL that a service's users would ask.
-type Endpoint struct {
-	Name   string // in what is reported; unique
-	URL    string
-	Header map[string]string
-	CA     string // certificates in PEM to trust instead of the system's; may be empty
-}
-
-// Spec is what is asked, and how often.
-type Spec struct {
-	Endpoints []Endpoint    // asked in turn
-	Rate      int           // requests per second, of all together; 1 to MaxRate
-	Slow      time.Duration // an answer that takes longer is slow; 0: none is
-	Timeout   time.Duration // an answer that takes longer is none; more than 0, MaxPatience at most
-}
-
-// Second is what became of the requests to one endpoint that were sent in one
-// second. Each of those is either answered or unanswered; failed and slow ones
-// are among the answered. One that was not sent proves nothing, and is skipped.
-type Second struct {
-	At         time.Time     // when it began
-	Endpoint   string        // its name
-	Answered   int           // a whole answer came in time, whatever it says
-	Unanswered int           // none did
-	Failed     int           // the answer is a 5xx
-	Slow       int           // the answer took longer than Spec.Slow
-	Skipped    int           // not sent: too many were without an answer, or the machine was busy
-	P50, P99   time.Duration // of the answered; 0 if none was
-	Why        string        // of the last that failed or was not answered
-}
-
-// Sent is how many requests were sent.
-func (s Second) Sent() int { return s.Answered + s.Unanswered }
-
-// Total is the sum over seconds. Its zero value is none.
-type Total struct {
-	Sent, Unanswered, Failed, Slow, Skipped int
-}
-
-// Add counts a second in.
-func (t *Total) Add(s Second) {
-	t.Sent += s.Sent()
-	t.Unanswered += s.Unanswered
-	t.Failed += s.Failed
-	t.Slow += s.Slow
-	t.Skipped += s.Skipped
-}
-
-func (t Total) String() string {
-	text := fmt.Sprintf("%d of %d requests unanswered, %d failed, %d slow", t.Unanswered, t.Sent, t.Failed, t.Slow)
-	if t.Skipped > 0 {
-		text += fmt.Sprintf("; %d more could not be sent", t.Skipped)
-	}
-	return text
-}
+// The words of the core, for who only asks.
+type (
+	Endpoint = fleet.Endpoint
+	Spec     = fleet.Probe
+	Second   = evidence.Second
+	Total    = evidence.Total
+)
 
 // Probe asks a service's own endpoints while it is worked on. Its zero value is
 // ready.
@@ -147,26 +97,18 @@ type tally struct {
 }
 
 func (p Probe) newBook(spec Spec) (*book, error) {
-	switch {
-	case spec.Rate < 1 || spec.Rate > MaxRate:
-		return nil, fault.Invalid("rate", "must be from 1 to %d requests per second, not %d", MaxRate, spec.Rate)
-	case spec.Timeout <= 0 || spec.Timeout > MaxPatience:
-		return nil, fault.Invalid("timeout", "must be more than 0 and at most %s, not %s", MaxPatience, spec.Timeout)
-	case spec.Slow < 0:
-		return nil, fault.Invalid("slow", "must not be negative")
-	case len(spec.Endpoints) == 0 || len(spec.Endpoints) > MaxEndpoints:
-		return nil, fault.Invalid("endpoints", "must be from 1 to %d", MaxEndpoints)
+	if !spec.Asks() {
+		return nil, fault.Invalid("probe.endpoints", "there is nothing to ask")
 	}
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	spec = spec.WithDefaults()
 	b := &book{spec: spec}
-	named := map[string]bool{}
 	for _, e := range spec.Endpoints {
-		if e.Name == "" || named[e.Name] {
-			return nil, fault.Invalid("endpoints", "each needs a name of its own, which %q is not", e.Name)
-		}
-		named[e.Name] = true
 		t, err := newTarget(e.URL, e.Header, e.CA)
 		if err != nil {
-			return nil, fault.Invalid("endpoints."+e.Name, "%v", err)
+			return nil, fault.Invalid("probe.endpoints."+e.Name, "%v", err)
 		}
 		b.targets = append(b.targets, t)
 		b.clients = append(b.clients, Hand(p).client(context.Background(), t, spec.Timeout))
@@ -261,7 +203,7 @@ func (b *book) over(now time.Time, all bool) []Second {
 				continue
 			}
 			slices.SortFunc(t.took, cmp.Compare[time.Duration])
-			t.At, t.Endpoint = s.at, b.spec.Endpoints[i].Name
+			t.At, t.Span, t.Endpoint = s.at, time.Second, b.spec.Endpoints[i].Name
 			t.P50, t.P99 = rank(t.took, 50), rank(t.took, 99)
 			out = append(out, t.Second)
 		}

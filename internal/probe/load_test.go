@@ -46,7 +46,7 @@ func TestLoadOfAHealthyService(t *testing.T) {
 		}
 		begin := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 		for i, got := range seconds {
-			want := Second{At: got.At, Endpoint: "api", Answered: 50, P50: 12 * time.Millisecond, P99: 12 * time.Millisecond}
+			want := Second{At: got.At, Span: time.Second, Endpoint: "api", Answered: 50, P50: 12 * time.Millisecond, P99: 12 * time.Millisecond}
 			if got != want || !got.At.Equal(begin.Add(time.Duration(i)*time.Second)) {
 				t.Errorf("second %d: %+v", i, got)
 			}
@@ -76,7 +76,7 @@ func TestLoadOfAServiceThatGoesAndComes(t *testing.T) {
 			t.Fatalf("%s; %+v", sum, seconds)
 		}
 		for i, got := range seconds {
-			want := Second{At: got.At, Endpoint: []string{"api", "projects"}[i%2], Answered: 5}
+			want := Second{At: got.At, Span: time.Second, Endpoint: []string{"api", "projects"}[i%2], Answered: 5}
 			switch i / 2 {
 			case 1:
 				want.Answered, want.Unanswered, want.Why = 0, 5, "dial tcp: connection refused"
@@ -164,11 +164,9 @@ func TestLoadAfterAPause(t *testing.T) {
 
 func TestSpecsAreRefused(t *testing.T) {
 	for field, spoil := range map[string]func(*Spec){
-		"rate":          func(s *Spec) { s.Rate = MaxRate + 1 },
-		"timeout":       func(s *Spec) { s.Timeout = 0 },
-		"slow":          func(s *Spec) { s.Slow = -1 },
-		"endpoints":     func(s *Spec) { s.Endpoints = append(s.Endpoints, s.Endpoints[0]) },
-		"endpoints.api": func(s *Spec) { s.Endpoints[0].URL = "api" },
+		"probe.endpoints":     func(s *Spec) { s.Endpoints = nil },
+		"probe.rate":          func(s *Spec) { s.Rate = MaxRate + 1 },
+		"probe.endpoints.api": func(s *Spec) { s.Endpoints[0].CA = "-----BEGIN CERTIFICATE-----" },
 	} {
 		s := spec(1)
 		spoil(&s)
