@@ -164,14 +164,14 @@ type valueText struct {
 }
 
 // UnmarshalYAML reads either form.
-func (c *commandText) UnmarshalYAML(text []byte) error {
+func (t *commandText) UnmarshalYAML(text []byte) error {
 	var list []any
 	if err := yaml.Unmarshal(text, &list); err == nil {
-		*c = commandText{Run: list}
+		*t = commandText{Run: list}
 		return nil
 	}
 	type plain commandText
-	if err := yaml.UnmarshalWithOptions(text, (*plain)(c), yaml.DisallowUnknownField()); err != nil {
+	if err := yaml.UnmarshalWithOptions(text, (*plain)(t), yaml.DisallowUnknownField()); err != nil {
 		return fmt.Errorf("each of the commands is a list, or a map with run and values: %w", err)
 	}
 	return nil
