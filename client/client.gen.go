@@ -808,7 +808,7 @@ type NamedRunbookInput struct {
 
 // NamedScheduleInput What is said of a schedule whose name is not in the path.
 type NamedScheduleInput struct {
-	// AllowOverlap Allow that it is open while another schedule of the server is. Otherwise that is a conflict.
+	// AllowOverlap Allow that it is open while another schedule of the same server or service is. Otherwise that is a conflict.
 	AllowOverlap bool `json:"allowOverlap,omitempty,omitzero"`
 
 	// Duration How long it stays open, a duration from 1m to 24h of elapsed time; needed unless updatePolicy gives it.
@@ -827,6 +827,9 @@ type NamedScheduleInput struct {
 	// Example: weekly
 	Name string `json:"name,omitempty,omitzero"`
 
+	// Params Values of the runbook's parameters, as texts.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
 	// Policy How an update is to be done. What is left out is as usual.
 	Policy *Policy `json:"policy,omitempty"`
 
@@ -835,7 +838,12 @@ type NamedScheduleInput struct {
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
 	RRule string `json:"rrule,omitempty,omitzero"`
 
-	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule.
+	// Runbook The runbook that is carried out; needed on a service, refused on a server.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
+	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule. On a server only.
 	//
 	// Example: Default Update Schedule
 	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
@@ -1780,7 +1788,7 @@ type Schedule struct {
 	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
 	Missed Missed `json:"missed"`
 
-	// Name Unique on its server.
+	// Name Unique on its server or service.
 	//
 	// Example: weekly
 	Name string `json:"name"`
@@ -1788,7 +1796,7 @@ type Schedule struct {
 	// Next A stretch of time.
 	Next *Span `json:"next,omitempty"`
 
-	// Number 1, 2, … on its server, never given again.
+	// Number 1, 2, … on its server or service, never given again.
 	//
 	// Example: 1
 	Number int64 `json:"number"`
@@ -1798,6 +1806,9 @@ type Schedule struct {
 
 	// Overlaps The first three times, with each other enabled schedule of the server, at which both are open within a year; of one that is not enabled: would be if it were.
 	Overlaps []Overlap `json:"overlaps"`
+
+	// Params The values that the runbook is given.
+	Params map[string]string `json:"params,omitempty,omitzero"`
 
 	// Policy How an update is to be done. What is left out is as usual.
 	Policy Policy `json:"policy"`
@@ -1812,6 +1823,11 @@ type Schedule struct {
 	// Example: every week on Sunday at 03:30 (Europe/Berlin)
 	RebootWords string `json:"rebootWords,omitempty,omitzero"`
 
+	// Refused Why its newest occurrence opened no run; missing if it did, or none has come yet. The next one is tried again.
+	//
+	// Example: there is no runbook "restart"
+	Refused string `json:"refused,omitempty,omitzero"`
+
 	// Resting Whether it opens no runs because its server is unmanaged.
 	Resting bool `json:"resting,omitempty,omitzero"`
 
@@ -1825,12 +1841,17 @@ type Schedule struct {
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
 	RRule string `json:"rrule"`
 
-	// Server The server's id.
+	// Runbook The runbook that is carried out, on a service; missing on a server, which is updated.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
+	// Server The id of the server; of the service, if a runbook is carried out.
 	//
 	// Example: 0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
 	Server string `json:"server"`
 
-	// ServerName The server's name.
+	// ServerName The name of the server or service.
 	//
 	// Example: web-1
 	ServerName string `json:"serverName"`
@@ -1874,8 +1895,18 @@ type ScheduleBrief struct {
 	// Example: 1
 	Number int64 `json:"number"`
 
+	// Refused Why its newest occurrence opened no run; missing if it did.
+	//
+	// Example: there is no runbook "restart"
+	Refused string `json:"refused,omitempty,omitzero"`
+
 	// Resting Whether it opens no runs because its server is unmanaged.
 	Resting bool `json:"resting,omitempty,omitzero"`
+
+	// Runbook The runbook that is carried out, on a service.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
 
 	// Words When its window opens, in words.
 	//
@@ -1885,7 +1916,7 @@ type ScheduleBrief struct {
 
 // ScheduleInput What is said of a schedule.
 type ScheduleInput struct {
-	// AllowOverlap Allow that it is open while another schedule of the server is. Otherwise that is a conflict.
+	// AllowOverlap Allow that it is open while another schedule of the same server or service is. Otherwise that is a conflict.
 	AllowOverlap bool `json:"allowOverlap,omitempty,omitzero"`
 
 	// Duration How long it stays open, a duration from 1m to 24h of elapsed time; needed unless updatePolicy gives it.
@@ -1899,6 +1930,9 @@ type ScheduleInput struct {
 	// Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
 	Missed Missed `json:"missed,omitempty,omitzero"`
 
+	// Params Values of the runbook's parameters, as texts.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
 	// Policy How an update is to be done. What is left out is as usual.
 	Policy *Policy `json:"policy,omitempty"`
 
@@ -1907,7 +1941,12 @@ type ScheduleInput struct {
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
 	RRule string `json:"rrule,omitempty,omitzero"`
 
-	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule.
+	// Runbook The runbook that is carried out; needed on a service, refused on a server.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
+	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule. On a server only.
 	//
 	// Example: Default Update Schedule
 	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
@@ -1949,6 +1988,9 @@ type SchedulePreview struct {
 	// Overlaps The first three times, with each other enabled schedule of the server, at which both are open within a year; of one that is not enabled: would be if it were.
 	Overlaps []Overlap `json:"overlaps"`
 
+	// Params The values that the runbook is given.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
 	// Policy How an update is to be done. What is left out is as usual.
 	Policy Policy `json:"policy"`
 
@@ -1961,6 +2003,11 @@ type SchedulePreview struct {
 	//
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
 	RRule string `json:"rrule"`
+
+	// Runbook The runbook that is carried out, on a service; missing on a server, which is updated.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
 
 	// UpdatePolicy The id of the update policy that it was made from, if any.
 	//
@@ -1980,7 +2027,7 @@ type SchedulePreview struct {
 
 // SchedulePreviewInput A schedule to preview.
 type SchedulePreviewInput struct {
-	// AllowOverlap Allow that it is open while another schedule of the server is. Otherwise that is a conflict.
+	// AllowOverlap Allow that it is open while another schedule of the same server or service is. Otherwise that is a conflict.
 	AllowOverlap bool `json:"allowOverlap,omitempty,omitzero"`
 
 	// Duration How long it stays open, a duration from 1m to 24h of elapsed time; needed unless updatePolicy gives it.
@@ -1999,10 +2046,13 @@ type SchedulePreviewInput struct {
 	// Example: weekly
 	Name string `json:"name,omitempty,omitzero"`
 
+	// Params Values of the runbook's parameters, as texts.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
 	// Policy How an update is to be done. What is left out is as usual.
 	Policy *Policy `json:"policy,omitempty"`
 
-	// Project The server's project; the token's own if left out.
+	// Project The project of it; the token's own if left out.
 	Project string `json:"project,omitempty,omitzero"`
 
 	// Replaces The id of the schedule in whose place it would be, if any: that one is no overlap.
@@ -2013,12 +2063,22 @@ type SchedulePreviewInput struct {
 	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA
 	RRule string `json:"rrule,omitempty,omitzero"`
 
+	// Runbook The runbook that is carried out; needed on a service, refused on a server.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
 	// Server The server's id, or its name in the project.
 	//
 	// Example: web-1
-	Server string `json:"server"`
+	Server string `json:"server,omitempty,omitzero"`
 
-	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule.
+	// Service The service's id, or its name in the project, in place of a server.
+	//
+	// Example: api-extension
+	Service string `json:"service,omitempty,omitzero"`
+
+	// UpdatePolicy An update policy, by its id or name, from which everything is taken that is left out here. Later changes of it change no schedule. On a server only.
 	//
 	// Example: Default Update Schedule
 	UpdatePolicy string `json:"updatePolicy,omitempty,omitzero"`
@@ -2193,6 +2253,9 @@ type Service struct {
 	// Example: 1
 	Revision int64 `json:"revision"`
 
+	// Schedules Its schedules.
+	Schedules []ScheduleBrief `json:"schedules"`
+
 	// With What runbooks may ask of the service, as {{service.KEY}}.
 	With map[string]string `json:"with"`
 }
@@ -2218,10 +2281,10 @@ type ServiceEndpoint struct {
 
 // ServiceForecastInput Which runbook is to be simulated on a service.
 type ServiceForecastInput struct {
-	// Duration How long it may take from now, a duration from 1m to 24h.
+	// Duration How long it may take from now, a duration from 1m to 24h; needed unless schedule is named.
 	//
 	// Example: 3h
-	Duration string `json:"duration"`
+	Duration string `json:"duration,omitempty,omitzero"`
 
 	// OverrideFreeze Start although a freeze is in force.
 	OverrideFreeze bool `json:"overrideFreeze,omitempty,omitzero"`
@@ -2229,10 +2292,15 @@ type ServiceForecastInput struct {
 	// Params Values of the runbook's parameters, as texts.
 	Params map[string]string `json:"params,omitempty,omitzero"`
 
-	// Runbook The runbook's name.
+	// Runbook The runbook's name; needed unless schedule is named.
 	//
 	// Example: api-extension-restart
-	Runbook string `json:"runbook"`
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
+	// Schedule In the windows of this schedule of the service, with its runbook and parameters: its id or name.
+	//
+	// Example: weekly
+	Schedule string `json:"schedule,omitempty,omitzero"`
 }
 
 // ServiceInput What is said of a service.
@@ -2321,10 +2389,10 @@ type ServiceProxy struct {
 
 // ServiceRunInput Which runbook is to be carried out on a service.
 type ServiceRunInput struct {
-	// Duration How long it may take from now, a duration from 1m to 24h.
+	// Duration How long it may take from now, a duration from 1m to 24h; needed unless schedule is named.
 	//
 	// Example: 3h
-	Duration string `json:"duration"`
+	Duration string `json:"duration,omitempty,omitzero"`
 
 	// OverrideFreeze Start although a freeze is in force.
 	OverrideFreeze bool `json:"overrideFreeze,omitempty,omitzero"`
@@ -2337,10 +2405,15 @@ type ServiceRunInput struct {
 	// Example: PCO-1981
 	Reason string `json:"reason,omitempty,omitzero"`
 
-	// Runbook The runbook's name.
+	// Runbook The runbook's name; needed unless schedule is named.
 	//
 	// Example: api-extension-restart
-	Runbook string `json:"runbook"`
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
+	// Schedule In the windows of this schedule of the service, with its runbook and parameters: its id or name.
+	//
+	// Example: weekly
+	Schedule string `json:"schedule,omitempty,omitzero"`
 }
 
 // SimulatedStep A step that would be done.
@@ -3337,6 +3410,9 @@ type ListSchedulesParams struct {
 	// Server Only those of this server: its id, or its name in the project.
 	Server string `form:"server,omitempty" json:"server,omitempty,omitzero"`
 
+	// Service Only those of this service: its id, or its name in the project.
+	Service string `form:"service,omitempty" json:"service,omitempty,omitzero"`
+
 	// After Only schedules after this id: a page's next.
 	After string `form:"after,omitempty" json:"after,omitempty,omitzero"`
 }
@@ -3529,6 +3605,18 @@ type PutServiceParams struct {
 
 // RunRunbookParams defines parameters for RunRunbook.
 type RunRunbookParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// PutServiceScheduleParams defines parameters for PutServiceSchedule.
+type PutServiceScheduleParams struct {
 	// Project The project; the token's own if empty.
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
 
@@ -4206,7 +4294,7 @@ func (c *Client) ResumeRun(ctx context.Context, run string, params *ResumeRunPar
 
 // ListSchedules calls GET /v1/schedules: list schedules.
 //
-// Lists the schedules of a project, or of a server, by id.
+// Lists the schedules of a project, or of a server or service, by id.
 // params may be nil.
 func (c *Client) ListSchedules(ctx context.Context, params *ListSchedulesParams) (*ScheduleList, error) {
 	r := request{method: "GET", path: "/v1/schedules"}
@@ -4215,6 +4303,7 @@ func (c *Client) ListSchedules(ctx context.Context, params *ListSchedulesParams)
 		r.query("limit", params.Limit)
 		r.query("lang", params.Lang)
 		r.query("server", params.Server)
+		r.query("service", params.Service)
 		r.query("after", params.After)
 	}
 	var out ScheduleList
@@ -4551,7 +4640,7 @@ func (c *Client) PutService(ctx context.Context, service string, body ServiceInp
 
 // RunRunbook calls POST /v1/services/{service}/runs: run a runbook on a service.
 //
-// Opens a run of a runbook on a service, now. It is planned at once, so that what the service lacks is refused here. It is a conflict if a run is open on the service already.
+// Opens a run of a runbook on a service: now, or in the windows of one of its schedules. It is planned at once, so that what the service lacks is refused here. It is a conflict if a run is at work on the service already.
 // params may be nil.
 func (c *Client) RunRunbook(ctx context.Context, service string, body ServiceRunInput, params *RunRunbookParams) (*Run, error) {
 	r := request{method: "POST", path: "/v1/services/{service}/runs"}
@@ -4563,6 +4652,27 @@ func (c *Client) RunRunbook(ctx context.Context, service string, body ServiceRun
 		r.header("Idempotency-Key", params.IdempotencyKey)
 	}
 	var out Run
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutServiceSchedule calls PUT /v1/services/{service}/schedules/{name}: create or replace a service's schedule.
+//
+// Makes a schedule on a service, or replaces it whole: at the start of each window a run of the runbook is opened, which goes on in the next window if it does not fit into one. What the service or the runbook lacks is refused here. It is a conflict if it would be open while another schedule of the service is, unless allowOverlap says so.
+// params may be nil.
+func (c *Client) PutServiceSchedule(ctx context.Context, service string, name string, body ScheduleInput, params *PutServiceScheduleParams) (*Schedule, error) {
+	r := request{method: "PUT", path: "/v1/services/{service}/schedules/{name}"}
+	r.in("service", service)
+	r.in("name", name)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Schedule
 	if err := c.do(ctx, r, &out); err != nil {
 		return nil, err
 	}
@@ -4690,4 +4800,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 508e65524b6be508486d65d7a67cbc81d3170e84d37975795ebdf53fd4f6dfd8.
+// From the document with the SHA-256 3a407902cd88c99254d3cfd81e358e7d8f1889158c29485128f8e54c6d758211.

@@ -203,7 +203,7 @@ func TestNotFound(t *testing.T) {
 		"DELETE /v1/policies/nothing":           `no policy "nothing"`,
 		"GET /v1/groups/nothing":                `no group "nothing"`,
 		"DELETE /v1/groups/nothing":             "group",
-		"GET /v1/schedules?server=nothing":      `no server "nothing"`,
+		"GET /v1/schedules?server=nothing":      `no server or service "nothing"`,
 		"DELETE /v1/schedules/nothing":          "schedule",
 		"DELETE /v1/freezes/nothing":            "freeze",
 		"GET /v1/runs/nothing":                  "run",

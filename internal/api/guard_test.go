@@ -69,31 +69,32 @@ func (o operation) scope(t *testing.T) string {
 
 // bodies are good ones, for the operations that want one; what they name does not exist.
 var bodies = map[string]string{
-	"abortRun":        `{"reason":"because"}`,
-	"announceRun":     `{"text":"told"}`,
-	"approveRun":      `{"step":"g1.contract"}`,
-	"createFreeze":    `{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z","reason":"closing","project":"red"}`,
-	"createSchedule":  `{"name":"nightly","rrule":"` + weekly + `","duration":"2h"}`,
-	"createToken":     `{"name":"nina","role":"viewer"}`,
-	"deprecateImage":  `{"successor":"nothing","reason":"because"}`,
-	"manageServer":    `{"updatePolicy":""}`,
-	"previewSchedule": `{"server":"nothing","name":"nightly","rrule":"` + weekly + `","duration":"2h"}`,
-	"previewWindows":  `{"rrule":"` + weekly + `","duration":"2h"}`,
-	"putChannel":      `{}`,
-	"putGroup":        `{}`,
-	"putRunbook":      `{"member":{"do":[{"name":"restart","kind":"command","on":"member","command":"restart"}],"await":[{"name":"up","kind":"http","with":{"url":"{{member.url}}"}}]}}`,
-	"putService":      `{"quorum":0,"members":[{"name":"a"}]}`,
-	"runRunbook":      `{"runbook":"nothing","duration":"1h"}`,
-	"simulateRunbook": `{"runbook":"nothing","duration":"1h"}`,
-	"validateRunbook": `{"name":"restart","member":{"do":[{"name":"restart","kind":"command","on":"member","command":"restart"}],"await":[{"name":"up","kind":"http","with":{"url":"{{member.url}}"}}]}}`,
-	"putSchedule":     `{"rrule":"` + weekly + `","duration":"2h"}`,
-	"putServer":       `{}`,
-	"putUpdatePolicy": `{"rrule":"` + weekly + `","duration":"2h"}`,
-	"releaseImage":    `{"channel":"debian-12","version":"1","project":"red"}`,
-	"replaceSchedule": `{"name":"nightly","rrule":"` + weekly + `","duration":"2h"}`,
-	"simulate":        `{"server":"nothing","duration":"1h"}`,
-	"startRun":        `{"server":"nothing","when":"now","duration":"1h"}`,
-	"withdrawImage":   `{"reason":"because"}`,
+	"abortRun":           `{"reason":"because"}`,
+	"announceRun":        `{"text":"told"}`,
+	"approveRun":         `{"step":"g1.contract"}`,
+	"createFreeze":       `{"start":"2026-01-01T00:00:00Z","end":"2026-01-02T00:00:00Z","reason":"closing","project":"red"}`,
+	"createSchedule":     `{"name":"nightly","rrule":"` + weekly + `","duration":"2h"}`,
+	"createToken":        `{"name":"nina","role":"viewer"}`,
+	"deprecateImage":     `{"successor":"nothing","reason":"because"}`,
+	"manageServer":       `{"updatePolicy":""}`,
+	"previewSchedule":    `{"server":"nothing","name":"nightly","rrule":"` + weekly + `","duration":"2h"}`,
+	"previewWindows":     `{"rrule":"` + weekly + `","duration":"2h"}`,
+	"putChannel":         `{}`,
+	"putGroup":           `{}`,
+	"putRunbook":         `{"member":{"do":[{"name":"restart","kind":"command","on":"member","command":"restart"}],"await":[{"name":"up","kind":"http","with":{"url":"{{member.url}}"}}]}}`,
+	"putService":         `{"quorum":0,"members":[{"name":"a"}]}`,
+	"runRunbook":         `{"runbook":"nothing","duration":"1h"}`,
+	"simulateRunbook":    `{"runbook":"nothing","duration":"1h"}`,
+	"validateRunbook":    `{"name":"restart","member":{"do":[{"name":"restart","kind":"command","on":"member","command":"restart"}],"await":[{"name":"up","kind":"http","with":{"url":"{{member.url}}"}}]}}`,
+	"putSchedule":        `{"rrule":"` + weekly + `","duration":"2h"}`,
+	"putServer":          `{}`,
+	"putServiceSchedule": `{"runbook":"nothing","rrule":"` + weekly + `","duration":"2h"}`,
+	"putUpdatePolicy":    `{"rrule":"` + weekly + `","duration":"2h"}`,
+	"releaseImage":       `{"channel":"debian-12","version":"1","project":"red"}`,
+	"replaceSchedule":    `{"name":"nightly","rrule":"` + weekly + `","duration":"2h"}`,
+	"simulate":           `{"server":"nothing","duration":"1h"}`,
+	"startRun":           `{"server":"nothing","when":"now","duration":"1h"}`,
+	"withdrawImage":      `{"reason":"because"}`,
 }
 
 // operations are all that the document has.
@@ -181,7 +182,10 @@ func TestScopesAreWhatTheDeskAsksFor(t *testing.T) {
 		"vera": {"read"}, "mara": {"read", "write", "run"}, "olga": {"read", "write", "run", "admin"},
 	}
 	h.server("red", "nothing")
-	for who, may := range rights {
+	// In this order: what an operator makes is every project's, and a member may
+	// see it and not remove it.
+	for _, who := range []string{"vera", "mara", "olga"} {
+		may := rights[who]
 		for _, o := range operations(t, h) {
 			if o.scope(t) == "" || o.ID == "deleteServer" {
 				continue

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"upkeep/internal/desk"
+	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
 )
@@ -13,8 +14,9 @@ type (
 		InProject
 		Page
 		Tongue
-		Server string `query:"server" maxLength:"63" doc:"Only those of this server: its id, or its name in the project."`
-		After  string `query:"after" maxLength:"63" doc:"Only schedules after this id: a page's next."`
+		Server  string `query:"server" maxLength:"63" doc:"Only those of this server: its id, or its name in the project."`
+		Service string `query:"service" maxLength:"63" doc:"Only those of this service: its id, or its name in the project."`
+		After   string `query:"after" maxLength:"63" doc:"Only schedules after this id: a page's next."`
 	}
 	listSchedulesOut struct{ Body ScheduleList }
 	SchedulePath     struct {
@@ -28,6 +30,13 @@ type (
 	putScheduleIn struct {
 		ServerPath
 		Name string `path:"name" maxLength:"126" doc:"The schedule's name on the server." example:"weekly"`
+		Tongue
+		Keyed
+		Body ScheduleInput
+	}
+	putServiceScheduleIn struct {
+		ServicePath
+		Name string `path:"name" maxLength:"126" doc:"The schedule's name on the service." example:"weekly"`
 		Tongue
 		Keyed
 		Body ScheduleInput
@@ -71,7 +80,7 @@ type (
 func (d *door) schedules() {
 	register(d, op{
 		id: "listSchedules", call: "GET /v1/schedules", scope: identity.Read, tag: "schedules",
-		summary: "List schedules", description: "Lists the schedules of a project, or of a server, by id.",
+		summary: "List schedules", description: "Lists the schedules of a project, or of a server or service, by id.",
 	}, d.listSchedules)
 	register(d, op{
 		id: "putSchedule", call: "PUT /v1/servers/{server}/schedules/{name}", scope: identity.Write, tag: "schedules",
@@ -80,6 +89,13 @@ func (d *door) schedules() {
 			"It is a conflict if the server is unmanaged, or if it would be open while another schedule of the server is, unless allowOverlap says so.",
 		made: "It was created.",
 	}, d.putSchedule)
+	register(d, op{
+		id: "putServiceSchedule", call: "PUT /v1/services/{service}/schedules/{name}", scope: identity.Write, tag: "schedules",
+		summary: "Create or replace a service's schedule",
+		description: "Makes a schedule on a service, or replaces it whole: at the start of each window a run of the runbook is opened, which goes on in the next window if it does not fit into one. " +
+			"What the service or the runbook lacks is refused here. It is a conflict if it would be open while another schedule of the service is, unless allowOverlap says so.",
+		made: "It was created.",
+	}, d.putServiceSchedule)
 	register(d, op{
 		id: "createSchedule", call: "POST /v1/servers/{server}/schedules", scope: identity.Write, tag: "schedules", creates: true,
 		summary: "Create a schedule", description: "Makes a schedule on a server. It is a conflict if the server has one of that name.",
@@ -112,7 +128,10 @@ func (d *door) schedules() {
 }
 
 func (d *door) listSchedules(ctx context.Context, c desk.Caller, in *listSchedulesIn) (*listSchedulesOut, error) {
-	all, err := d.desk.Schedules(ctx, c, in.Project, in.Server, in.After, in.Limit)
+	if in.Server != "" && in.Service != "" {
+		return nil, fault.Invalid("service", "goes without server: say one of them")
+	}
+	all, err := d.desk.Schedules(ctx, c, in.Project, in.Server+in.Service, in.After, in.Limit)
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +155,22 @@ func (d *door) putSchedule(ctx context.Context, c desk.Caller, in *putScheduleIn
 		return nil, err
 	}
 	spec.Project, spec.Server, spec.Name = in.Project, in.Server, in.Name
+	return d.keepSchedule(ctx, c, spec, in.lang())
+}
+
+func (d *door) putServiceSchedule(ctx context.Context, c desk.Caller, in *putServiceScheduleIn) (*putScheduleOut, error) {
+	spec, err := in.Body.spec()
+	if err != nil {
+		return nil, err
+	}
+	spec.Project, spec.Service, spec.Name = in.Project, in.Service, in.Name
+	return d.keepSchedule(ctx, c, spec, in.lang())
+}
+
+// keepSchedule puts a schedule and answers with it.
+func (d *door) keepSchedule(ctx context.Context, c desk.Caller, spec desk.ScheduleSpec, lang string) (*putScheduleOut, error) {
 	s, made, err := d.desk.PutSchedule(ctx, c, spec)
-	out, err := d.tellSchedule(ctx, c, in.lang())(s, err)
+	out, err := d.tellSchedule(ctx, c, lang)(s, err)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +211,10 @@ func (d *door) previewSchedule(ctx context.Context, c desk.Caller, in *previewSc
 	if err != nil {
 		return nil, err
 	}
-	spec.Project, spec.Server, spec.Name = in.Body.Project, in.Body.Server, in.Body.Name
+	spec.Project, spec.Server, spec.Service, spec.Name = in.Body.Project, in.Body.Server, in.Body.Service, in.Body.Name
+	if spec.Server == "" && spec.Service == "" {
+		return nil, fault.Invalid("server", "is required, or service: what the schedule is on")
+	}
 	s, f, err := d.desk.Preview(ctx, c, in.Body.Replaces, spec)
 	if err != nil {
 		return nil, err
@@ -220,7 +256,7 @@ func (d *door) scheduleWords(ctx context.Context, c desk.Caller, all []fleet.Sch
 	return list(all, func(s fleet.Schedule) Schedule {
 		return Schedule{
 			ID: s.ID, Number: s.Number, Project: s.Project, Server: s.Target, ServerName: names[s.Target], Name: s.Name,
-			Resting: s.Resting, Next: spanOf(s.Next), Created: s.Created.UTC(), Changed: s.Changed.UTC(), Revision: s.Revision,
+			Resting: s.Resting, Next: spanOf(s.Next), Refused: s.Refused, Created: s.Created.UTC(), Changed: s.Changed.UTC(), Revision: s.Revision,
 			ScheduleBody: scheduleBodyOf(s, futures[s.ID], lang),
 		}
 	}), nil

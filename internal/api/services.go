@@ -5,25 +5,26 @@ import (
 	"time"
 
 	"upkeep/internal/desk"
+	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
-	"upkeep/internal/run"
 )
 
 // Service is replicas that do the same, of which a quorum must always be up.
 type Service struct {
-	ID       string            `json:"id" doc:"Given by Upkeep; never changes." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
-	Project  string            `json:"project" doc:"Whose it is." example:"default"`
-	Name     string            `json:"name" doc:"Unique among the servers and services of its project." example:"api-extension"`
-	Labels   map[string]string `json:"labels" doc:"Free to use."`
-	Quorum   int               `json:"quorum" doc:"How many members must always stay up." example:"2"`
-	With     map[string]string `json:"with" doc:"What runbooks may ask of the service, as {{service.KEY}}."`
-	Members  []ServiceMember   `json:"members" doc:"The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first."`
-	Proxies  []ServiceProxy    `json:"proxies" doc:"The load balancers in front of it."`
-	Probe    *ServiceProbe     `json:"probe,omitempty" doc:"What is asked all the while a run is open on it; missing if nothing is."`
-	OpenRuns []RunSummary      `json:"openRuns" doc:"Runs that have not ended."`
-	Created  time.Time         `json:"created,omitzero" doc:"When it was made known."`
-	Revision int64             `json:"revision" doc:"Counts its changes." example:"1"`
+	ID        string            `json:"id" doc:"Given by Upkeep; never changes." example:"0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60"`
+	Project   string            `json:"project" doc:"Whose it is." example:"default"`
+	Name      string            `json:"name" doc:"Unique among the servers and services of its project." example:"api-extension"`
+	Labels    map[string]string `json:"labels" doc:"Free to use."`
+	Quorum    int               `json:"quorum" doc:"How many members must always stay up." example:"2"`
+	With      map[string]string `json:"with" doc:"What runbooks may ask of the service, as {{service.KEY}}."`
+	Members   []ServiceMember   `json:"members" doc:"The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first."`
+	Proxies   []ServiceProxy    `json:"proxies" doc:"The load balancers in front of it."`
+	Probe     *ServiceProbe     `json:"probe,omitempty" doc:"What is asked all the while a run is open on it; missing if nothing is."`
+	Schedules []ScheduleBrief   `json:"schedules" doc:"Its schedules."`
+	OpenRuns  []RunSummary      `json:"openRuns" doc:"Runs that have not ended."`
+	Created   time.Time         `json:"created,omitzero" doc:"When it was made known."`
+	Revision  int64             `json:"revision" doc:"Counts its changes." example:"1"`
 }
 
 // ServiceMember is one replica of a service.
@@ -79,14 +80,21 @@ type ServiceRunInput struct {
 
 // ServiceForecastInput asks what a runbook would do on a service.
 type ServiceForecastInput struct {
-	Runbook        string            `json:"runbook" minLength:"1" maxLength:"63" doc:"The runbook's name." example:"api-extension-restart"`
+	Runbook        string            `json:"runbook,omitempty" maxLength:"63" doc:"The runbook's name; needed unless schedule is named." example:"api-extension-restart"`
 	Params         map[string]string `json:"params,omitempty" maxProperties:"32" doc:"Values of the runbook's parameters, as texts."`
-	Duration       string            `json:"duration" doc:"How long it may take from now, a duration from 1m to 24h." example:"3h"`
+	Duration       string            `json:"duration,omitempty" doc:"How long it may take from now, a duration from 1m to 24h; needed unless schedule is named." example:"3h"`
+	Schedule       string            `json:"schedule,omitempty" maxLength:"126" doc:"In the windows of this schedule of the service, with its runbook and parameters: its id or name." example:"weekly"`
 	OverrideFreeze bool              `json:"overrideFreeze,omitempty" doc:"Start although a freeze is in force."`
 }
 
 func (in ServiceForecastInput) spec(at ServicePath) (s desk.BookSpec, err error) {
-	s = desk.BookSpec{Project: at.Project, Service: at.Service, Runbook: in.Runbook, Params: in.Params, OverrideFreeze: in.OverrideFreeze}
+	s = desk.BookSpec{Project: at.Project, Service: at.Service, Runbook: in.Runbook, Params: in.Params, Schedule: in.Schedule, OverrideFreeze: in.OverrideFreeze}
+	switch {
+	case in.Schedule == "" && in.Runbook == "":
+		return s, fault.Invalid("runbook", "is required: say it, or a schedule")
+	case in.Schedule == "" && in.Duration == "":
+		return s, fault.Invalid("duration", "is required, between 1m and 24h")
+	}
 	s.Duration, err = parseDuration("duration", in.Duration)
 	return s, err
 }
@@ -156,8 +164,8 @@ func (d *door) services() {
 	register(d, op{
 		id: "runRunbook", call: "POST /v1/services/{service}/runs", scope: identity.Run, tag: "services", creates: true,
 		summary: "Run a runbook on a service",
-		description: "Opens a run of a runbook on a service, now. It is planned at once, so that what the service lacks is refused here. " +
-			"It is a conflict if a run is open on the service already.",
+		description: "Opens a run of a runbook on a service: now, or in the windows of one of its schedules. It is planned at once, so that what the service lacks is refused here. " +
+			"It is a conflict if a run is at work on the service already.",
 	}, d.runRunbook)
 	register(d, op{
 		id: "simulateRunbook", call: "POST /v1/services/{service}/simulate", scope: identity.Read, tag: "planning",
@@ -172,7 +180,7 @@ func (d *door) listServices(ctx context.Context, c desk.Caller, in *listServices
 	if err != nil {
 		return nil, err
 	}
-	return &listServicesOut{ServiceList{list(all, func(s desk.Service) Service { return serviceOf(s.Target, s.Open, in.lang()) })}}, nil
+	return &listServicesOut{ServiceList{list(all, func(s desk.Service) Service { return serviceOf(s, in.lang()) })}}, nil
 }
 
 func (d *door) getService(ctx context.Context, c desk.Caller, in *serviceIn) (*serviceOut, error) {
@@ -180,7 +188,7 @@ func (d *door) getService(ctx context.Context, c desk.Caller, in *serviceIn) (*s
 	if err != nil {
 		return nil, err
 	}
-	return &serviceOut{serviceOf(s.Target, s.Open, in.lang())}, nil
+	return &serviceOut{serviceOf(s, in.lang())}, nil
 }
 
 func (d *door) putService(ctx context.Context, c desk.Caller, in *putServiceIn) (*putServiceOut, error) {
@@ -198,7 +206,7 @@ func (d *door) putService(ctx context.Context, c desk.Caller, in *putServiceIn) 
 	if err != nil {
 		return nil, err
 	}
-	return &putServiceOut{created(made), serviceOf(s.Target, s.Open, in.lang())}, nil
+	return &putServiceOut{created(made), serviceOf(s, in.lang())}, nil
 }
 
 func (d *door) deleteService(ctx context.Context, c desk.Caller, in *deleteServiceIn) (*done, error) {
@@ -252,7 +260,8 @@ func probeOf(p fleet.Probe) *ServiceProbe {
 	}
 }
 
-func serviceOf(t fleet.Target, open []run.Run, lang string) Service {
+func serviceOf(s desk.Service, lang string) Service {
+	t := s.Target
 	return Service{
 		ID: t.ID, Project: t.Project, Name: t.Name, Labels: notNil(t.Labels), Quorum: t.Service.Quorum, With: notNil(t.Service.With),
 		Members: list(t.Service.Members, func(m fleet.Member) ServiceMember {
@@ -260,7 +269,8 @@ func serviceOf(t fleet.Target, open []run.Run, lang string) Service {
 			return ServiceMember(m)
 		}),
 		Proxies: list(t.Service.Proxies, func(p fleet.Proxy) ServiceProxy { return ServiceProxy(p) }),
-		Probe:   probeOf(t.Service.Probe), OpenRuns: list(open, runSummaryIn(lang)), Created: t.Created.UTC(), Revision: t.Revision,
+		Probe:   probeOf(t.Service.Probe), Schedules: list(s.Schedules, scheduleBriefIn(lang)),
+		OpenRuns: list(s.Open, runSummaryIn(lang)), Created: t.Created.UTC(), Revision: t.Revision,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"upkeep/client"
 	"upkeep/internal/plan"
@@ -242,6 +243,20 @@ func TestRunbooksAreRefused(t *testing.T) {
 		{"POST /v1/services/bare/runs", `{"runbook":"restart","duration":"1h"}`, "members.ctl2.with.url", "{{member.url}}"},
 		{"POST /v1/services/bare/simulate", `{"runbook":"small","duration":"1h"}`, "members.ctl2.with.url", "{{member.url}}"},
 		{"GET /v1/runs?server=ctl1&service=api", "", "service", "goes without server"},
+		{"GET /v1/schedules?server=ctl1&service=api", "", "service", "goes without server"},
+		{"PUT /v1/services/api/schedules/w", onService(``), "runbook", "is missing"},
+		{"PUT /v1/services/api/schedules/w", onService(`"runbook":"nothing"`), "runbook", "no runbook \"nothing\""},
+		{"PUT /v1/services/bare/schedules/w", onService(`"runbook":"small"`), "members.ctl2.with.url", "{{member.url}}"},
+		{"PUT /v1/services/api/schedules/w", onService(`"runbook":"restart","params":{"health":"x"}`), "params.health", "text that matches"},
+		{"PUT /v1/services/api/schedules/w", strings.Replace(onService(`"runbook":"restart"`), "2h", "1m", 1), "duration", "takes about"},
+		{"PUT /v1/services/api/schedules/w", onService(`"runbook":"restart","policy":{"hold":["nginx"]}`), "policy.hold", "updates of servers"},
+		{"PUT /v1/services/api/schedules/w", onService(`"runbook":"restart","policy":{"reboot":"never"}`), "policy.reboot", "updates of servers"},
+		{"PUT /v1/services/api/schedules/w", onService(`"runbook":"restart","updatePolicy":"x"`), "updatePolicy", "goes with a server"},
+		{"PUT /v1/servers/ctl1/schedules/w", onService(`"runbook":"restart"`), "runbook", "goes with a service"},
+		{"PUT /v1/servers/ctl1/schedules/w", onService(`"params":{"a":"b"}`), "params", "go with a runbook"},
+		{"POST /v1/services/api/runs", `{"schedule":"w","runbook":"restart"}`, "runbook", "goes without a schedule"},
+		{"POST /v1/services/api/simulate", `{"schedule":"w","duration":"1h"}`, "duration", "goes without a schedule"},
+		{"POST /v1/previews", onService(`"name":"w"`), "server", "is required"},
 	} {
 		a := h.ask(c.call, "mara", c.body)
 		if a.status != http.StatusBadRequest || len(a.problem.Errors) == 0 || a.problem.Errors[0].Location != c.field || !strings.Contains(a.problem.Errors[0].Message, c.says) {
@@ -266,6 +281,67 @@ func TestRunbooksAreRefused(t *testing.T) {
 	}
 	if a := h.ask("POST /v1/runbooks/validate", "vera", strings.Replace(step(good), "{", `{"name":"r",`, 1)); a.status != http.StatusOK || written() != before {
 		t.Errorf("validated by who may only look: %d %s", a.status, a.text)
+	}
+}
+
+// onService is a schedule with more in it.
+func onService(more string) string {
+	return strings.Replace(`{`+more+`,"rrule":"`+weekly+`","duration":"2h"}`, "{,", "{", 1)
+}
+
+// TestSchedulesOfServices: a service has schedules as servers have, which say
+// what is carried out.
+func TestSchedulesOfServices(t *testing.T) {
+	h, ctx := newHouse(t), t.Context()
+	svc, err := h.member.PutService(ctx, "api", h.api("red"), nil)
+	h.must(err)
+	_, err = h.member.PutRunbook(ctx, "restart", restart(), nil)
+	h.must(err)
+	in := client.ScheduleInput{
+		Runbook: "restart", Params: map[string]string{"health": "/alive"}, RRule: weekly, Duration: "2h", Missed: client.Ask, Policy: &client.Policy{NoticeLead: "72h"},
+	}
+	s, err := h.member.PutServiceSchedule(ctx, "api", "weekly", in, nil)
+	h.must(err)
+	if s.Server != svc.ID || s.ServerName != "api" || s.Runbook != "restart" || s.Params["health"] != "/alive" || s.Policy.NoticeLead != "72h" || s.Missed != client.Ask || len(s.Occurrences) != 5 {
+		t.Errorf("made %+v", s)
+	}
+	if a := h.ask("PUT /v1/services/api/schedules/weekly", "mara", onService(`"runbook":"restart"`)); a.status != http.StatusOK {
+		t.Errorf("replaced: %d %s", a.status, a.text)
+	}
+	if a := h.ask("PUT /v1/services/api/schedules/other", "mara", onService(`"runbook":"restart"`)); a.status != http.StatusConflict || !strings.Contains(a.text, "overlap") {
+		t.Errorf("two at once: %d %s", a.status, a.text)
+	}
+	if l, err := h.viewer.ListSchedules(ctx, &client.ListSchedulesParams{Service: "api"}); err != nil || len(l.Items) != 1 || l.Items[0].ID != s.ID {
+		t.Errorf("listed %+v, %v", l, err)
+	}
+	if svc, err = h.viewer.GetService(ctx, "api", nil); err != nil || len(svc.Schedules) != 1 || svc.Schedules[0].Runbook != "restart" {
+		t.Errorf("the service: %+v, %v", svc, err)
+	}
+	p, err := h.viewer.PreviewSchedule(ctx, client.SchedulePreviewInput{Service: "api", Name: "new", Runbook: "restart", RRule: weekly, Duration: "1h"}, nil)
+	if err != nil || p.Runbook != "restart" || len(p.Overlaps) == 0 {
+		t.Errorf("preview %+v, %v", p, err)
+	}
+	f, err := h.viewer.SimulateRunbook(ctx, "api", client.ServiceForecastInput{Schedule: "weekly"}, nil)
+	if err != nil || f.Outcome != "succeeded" || f.Waits[0].Why.Code != "window-closed" || f.Steps[0].Start.Weekday() != time.Saturday {
+		t.Errorf("forecast %+v, %v", f, err)
+	}
+	r, err := h.member.RunRunbook(ctx, "api", client.ServiceRunInput{Schedule: "weekly", Reason: "early"}, nil)
+	if err != nil || r.Schedule != s.ID || r.Runbook != "restart" || r.Window.RRule != weekly || r.State != client.Waiting {
+		t.Errorf("opened ahead of its window: %+v, %v", r, err)
+	}
+	if _, err = h.member.RunRunbook(ctx, "api", client.ServiceRunInput{Schedule: "weekly"}, nil); !client.Is(err, client.KindConflict) {
+		t.Errorf("opened twice: %v", err)
+	}
+	// What waits for its window, with nobody out, keeps nobody from rolling now.
+	if _, err = h.member.RunRunbook(ctx, "api", client.ServiceRunInput{Runbook: "restart", Duration: "3h"}, nil); err != nil {
+		t.Error(err)
+	}
+	h.must(h.member.DeleteSchedule(ctx, s.ID, nil))
+	if got, err := h.viewer.GetRun(ctx, r.ID, nil); err != nil || got.AbortedBy != "user/mara" {
+		t.Errorf("the run of a removed schedule: %+v, %v", got, err)
+	}
+	if a := h.ask("PUT /v1/services/nothing/schedules/w", "mara", onService(`"runbook":"restart"`)); a.status != http.StatusNotFound {
+		t.Errorf("no such service: %d %s", a.status, a.text)
 	}
 }
 

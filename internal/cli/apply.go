@@ -293,8 +293,7 @@ func (s *session) send(ctx context.Context, d *document) error {
 			return s.PutServer(ctx, d.server.Name, client.ServerInput{Group: d.server.Group, Labels: d.server.Labels, Image: d.server.Image},
 				&client.PutServerParams{Project: s.projectOf(d.server.Project), IdempotencyKey: key})
 		case d.schedule != nil:
-			return s.PutSchedule(ctx, d.schedule.Server, d.schedule.Name, d.schedule.input(),
-				&client.PutScheduleParams{Project: s.projectOf(d.schedule.Project), IdempotencyKey: key})
+			return s.sendSchedule(ctx, d.schedule, key)
 		case d.policy != nil:
 			return s.PutUpdatePolicy(ctx, d.policy.Name, d.policy.input(),
 				&client.PutUpdatePolicyParams{Project: s.projectOf(d.policy.Project), IdempotencyKey: key})

@@ -8,26 +8,33 @@ import (
 )
 
 type scheduleDoc struct {
-	Kind         string     `yaml:"kind"`
-	Project      string     `yaml:"project"`
-	Server       string     `yaml:"server"`
-	Name         string     `yaml:"name"`
-	Enabled      *bool      `yaml:"enabled"`
-	Missed       string     `yaml:"missed"`
-	UpdatePolicy string     `yaml:"updatePolicy"`
-	AllowOverlap bool       `yaml:"allowOverlap"`
-	Policy       *policyDoc `yaml:"policy"`
+	Kind         string            `yaml:"kind"`
+	Project      string            `yaml:"project"`
+	Server       string            `yaml:"server"`
+	Service      string            `yaml:"service"` // in place of a server
+	Name         string            `yaml:"name"`
+	Runbook      string            `yaml:"runbook"`
+	Params       map[string]string `yaml:"params"`
+	Enabled      *bool             `yaml:"enabled"`
+	Missed       string            `yaml:"missed"`
+	UpdatePolicy string            `yaml:"updatePolicy"`
+	AllowOverlap bool              `yaml:"allowOverlap"`
+	Policy       *policyDoc        `yaml:"policy"`
 	WindowDoc    `yaml:",inline"`
 }
 
 func (d *document) checkSchedule() error {
 	s := d.schedule
+	if s.Server != "" && s.Service != "" {
+		return d.blame("service", "goes without server: a schedule is on one of them")
+	}
 	for _, f := range []struct {
 		field string
 		said  bool
 	}{
-		{"server", s.Server != ""},
+		{"server", s.on() != ""},
 		{"name", s.Name != ""},
+		{"runbook", s.Runbook != "" || s.Service == ""},
 		{"rrule", s.RRule != "" || s.Weekly != nil || s.UpdatePolicy != ""},
 		{"duration", s.Duration != "" || s.UpdatePolicy != ""},
 	} {
@@ -41,23 +48,22 @@ func (d *document) checkSchedule() error {
 	return d.checkDurations(lengths)
 }
 
+// on is the name of the server or service.
+func (s *scheduleDoc) on() string { return first(s.Server, s.Service) }
+
 // input is the document as the API takes it.
 func (s *scheduleDoc) input() client.ScheduleInput {
 	return client.ScheduleInput{
 		RRule: s.RRule, Weekly: s.weekly(), Duration: s.Duration, Enabled: s.Enabled, Missed: client.Missed(s.Missed),
-		UpdatePolicy: s.UpdatePolicy, AllowOverlap: s.AllowOverlap, Policy: s.Policy.input(),
+		UpdatePolicy: s.UpdatePolicy, AllowOverlap: s.AllowOverlap, Policy: s.Policy.input(), Runbook: s.Runbook, Params: s.Params,
 	}
 }
 
 func (s *session) compareSchedule(ctx context.Context, d *document, docs []*document) (string, error) {
 	want := d.schedule
-	server, err := s.serverIn(ctx, want.Project, want.Server)
-	if client.Is(err, client.KindNotFound) {
-		for _, other := range docs {
-			if other.server != nil && other.server.Name == want.Server && other.server.Project == want.Project {
-				return created, nil
-			}
-		}
+	schedules, err := s.briefsOf(ctx, want)
+	if client.Is(err, client.KindNotFound) && slices.ContainsFunc(docs, want.standsOn) {
+		return created, nil
 	}
 	if err != nil {
 		return "", err
@@ -66,17 +72,55 @@ func (s *session) compareSchedule(ctx context.Context, d *document, docs []*docu
 	if err != nil {
 		return "", err
 	}
-	i := slices.IndexFunc(server.Schedules, func(b client.ScheduleBrief) bool { return b.Name == want.Name })
+	i := slices.IndexFunc(schedules, func(b client.ScheduleBrief) bool { return b.Name == want.Name })
 	if i < 0 {
 		return created, nil
 	}
 	have, err := ask(ctx, func(ctx context.Context) (*client.Schedule, error) {
-		return s.GetSchedule(ctx, server.Schedules[i].ID, nil)
+		return s.GetSchedule(ctx, schedules[i].ID, nil)
 	})
 	if err != nil || want.is(have, from) {
 		return unchanged, err
 	}
 	return changed, nil
+}
+
+// briefsOf are the schedules of the server or service that a document is about.
+func (s *session) briefsOf(ctx context.Context, want *scheduleDoc) ([]client.ScheduleBrief, error) {
+	if want.Service == "" {
+		server, err := s.serverIn(ctx, want.Project, want.Server)
+		if err != nil {
+			return nil, err
+		}
+		return server.Schedules, nil
+	}
+	service, err := ask(ctx, func(ctx context.Context) (*client.Service, error) {
+		return s.GetService(ctx, want.Service, &client.GetServiceParams{Project: s.projectOf(want.Project)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return service.Schedules, nil
+}
+
+// standsOn reports whether a document makes what the schedule is on.
+func (s *scheduleDoc) standsOn(d *document) bool {
+	switch {
+	case d.server != nil:
+		return d.server.Name == s.Server && d.server.Project == s.Project
+	case d.service != nil:
+		return d.service.Name == s.Service && d.service.Project == s.Project
+	}
+	return false
+}
+
+// sendSchedule makes it so.
+func (s *session) sendSchedule(ctx context.Context, doc *scheduleDoc, key string) (any, error) {
+	project := s.projectOf(doc.Project)
+	if doc.Service == "" {
+		return s.PutSchedule(ctx, doc.Server, doc.Name, doc.input(), &client.PutScheduleParams{Project: project, IdempotencyKey: key})
+	}
+	return s.PutServiceSchedule(ctx, doc.Service, doc.Name, doc.input(), &client.PutServiceScheduleParams{Project: project, IdempotencyKey: key})
 }
 
 // madeFrom is the id of the update policy that a schedule names; empty if it
@@ -103,7 +147,7 @@ func (s *session) madeFrom(ctx context.Context, d *document, docs []*document) (
 // sent once more than needed, which does no harm. With an update policy, what
 // is left out is as the schedule was made from it, whatever that says today.
 func (s *scheduleDoc) is(have *client.Schedule, from string) bool {
-	if isOn(s.Enabled) != have.Enabled || from != have.UpdatePolicy || s.UpdatePolicy != "" && from == "" {
+	if isOn(s.Enabled) != have.Enabled || s.Runbook != have.Runbook || !equalMaps(s.Params, have.Params) || from != have.UpdatePolicy || s.UpdatePolicy != "" && from == "" {
 		return false
 	}
 	made := s.UpdatePolicy != ""

@@ -312,8 +312,12 @@ func (a *app) tellSchedule(w io.Writer, sc *client.Schedule) {
 	case sc.Resting:
 		enabled = a.paint("yes, and it rests: the server is unmanaged", yellow)
 	}
-	pairs(w, "Schedule", clean(sc.Name), "Number", fmt.Sprint(sc.Number), "Server", sc.ServerName, "Project", sc.Project, "ID", sc.ID, "Enabled", enabled,
-		"Opens", sc.Words, "For", sc.Duration, "RRULE", oneLine(sc.RRule), "Policy", policyWords(sc.Policy), "Reboots", sc.RebootWords, "Missed", missedWords(sc.Missed),
+	on, policy := "Server", policyWords(sc.Policy)
+	if sc.Runbook != "" {
+		on, policy = "Service", ""
+	}
+	pairs(w, "Schedule", clean(sc.Name), "Number", fmt.Sprint(sc.Number), on, sc.ServerName, "Project", sc.Project, "ID", sc.ID, "Enabled", enabled,
+		"Opens", sc.Words, "For", sc.Duration, "RRULE", oneLine(sc.RRule), "Runbook", sc.Runbook, "Params", labels(sc.Params), "Announced", noticeWords(sc), "Refused", a.paint(clean(sc.Refused), red), "Policy", policy, "Reboots", sc.RebootWords, "Missed", missedWords(sc.Missed),
 		"Made from", sc.UpdatePolicy, "Created", at(sc.Created, zone))
 	fmt.Fprintln(w, "\nNext windows")
 	a.tellOccurrences(w, sc.Occurrences, zone)
@@ -323,6 +327,14 @@ func (a *app) tellSchedule(w io.Writer, sc *client.Schedule) {
 	for _, o := range sc.Overlaps {
 		fmt.Fprintf(w, "  %s: %s\n", a.paint(clean(o.Name), yellow), span(o.Start, o.End, zone))
 	}
+}
+
+// noticeWords is how long before its start a runbook's run must have been announced.
+func noticeWords(sc *client.Schedule) string {
+	if sc.Runbook == "" || sc.Policy.NoticeLead == "" {
+		return ""
+	}
+	return sc.Policy.NoticeLead + " before"
 }
 
 // managedWords is who sees to a server's updates.

@@ -82,7 +82,7 @@ var kinds = map[string][]string{
 	"Group":  {"kind", "project", "name", "maxUnavailable", "canaries", "soak", "stopAfter"},
 	"Image": {"kind", "project", "channel", "version", "arch", "active", "name", "distro", "osVersion",
 		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
-	"Schedule": {"kind", "project", "server", "name", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
+	"Schedule": {"kind", "project", "server", "service", "name", "runbook", "params", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
 	"Service":  {"kind", "project", "name", "labels", "quorum", "with", "members", "proxies", "probe"},
 	"Runbook":  {"kind", "project", "name", "title", "description", "params", "maxUnavailable", "budget", "prove", "before", "member", "after"},
@@ -94,7 +94,7 @@ func (d *document) name() string {
 	case d.server != nil:
 		return "server " + d.server.Name
 	case d.schedule != nil:
-		return "schedule " + d.schedule.Server + "/" + d.schedule.Name
+		return "schedule " + d.schedule.on() + "/" + d.schedule.Name
 	case d.image != nil:
 		return "image " + d.image.ref()
 	case d.policy != nil:

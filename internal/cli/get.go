@@ -146,7 +146,7 @@ func (a *app) nextWindow(all []client.ScheduleBrief) string {
 
 func (a *app) getSchedules() *cobra.Command {
 	return &cobra.Command{
-		Use: "schedules [SERVER | SERVER/NAME]", Aliases: []string{"schedule"}, Short: "Schedules, with their next windows",
+		Use: "schedules [SERVER | SERVICE | SERVER/NAME]", Aliases: []string{"schedule"}, Short: "Schedules, with their next windows",
 		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
@@ -178,7 +178,7 @@ func (a *app) getSchedules() *cobra.Command {
 }
 
 func (a *app) scheduleTable(all []client.Schedule) *table {
-	t := newTable("SCHEDULE", "ENABLED", "OPENS", "FOR", "NEXT WINDOW", "OVERLAPS", "NUMBER", "MISSED", "UPDATES")
+	t := newTable("SCHEDULE", "RUNBOOK", "ENABLED", "OPENS", "FOR", "NEXT WINDOW", "OVERLAPS", "NUMBER", "MISSED", "UPDATES")
 	for _, sc := range all {
 		enabled, next := "yes", ""
 		switch {
@@ -195,9 +195,12 @@ func (a *app) scheduleTable(all []client.Schedule) *table {
 			overlaps = a.paint(clean(strings.Join(names, ", ")), yellow)
 		}
 		if a.wide {
-			number, missed, updates = fmt.Sprint(sc.Number), string(sc.Missed), policyWords(sc.Policy)
+			number, missed = fmt.Sprint(sc.Number), string(sc.Missed)
+			if sc.Runbook == "" {
+				updates = policyWords(sc.Policy)
+			}
 		}
-		t.add(clean(refOf(sc)), enabled, sc.Words, sc.Duration, next, overlaps, number, missed, updates)
+		t.add(clean(refOf(sc)), sc.Runbook, enabled, sc.Words, sc.Duration, next, overlaps, number, missed, updates)
 	}
 	return t.dropEmpty()
 }

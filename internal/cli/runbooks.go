@@ -266,22 +266,30 @@ func (a *app) rollCommand() *cobra.Command {
 	var params paramFlags
 	var watch bool
 	cmd := &cobra.Command{
-		Use: "roll SERVICE RUNBOOK", Short: "Run a runbook on a service, member after member, now",
+		Use: "roll SERVICE RUNBOOK | roll SERVICE --in-window SCHEDULE", Short: "Run a runbook on a service, member after member, now",
 		Long: `Carries a runbook out on a service: before each member it proves that the others are
 up, takes it out, does what is to be done, waits until it is ready and puts it back.
 If a member does not come back the run halts: "upkeep why SERVICE" says what to do,
 and "upkeep resume SERVICE" goes on there. "upkeep simulate SERVICE RUNBOOK" shows
-all of it before anything is touched.
+all of it before anything is touched. With --in-window the run of one of its
+schedules is opened ahead: it begins in the next window.
 
 With --watch the command ends with the run: exit code 0 if it succeeded, 10 if it
 failed, 11 if it was aborted.`,
 		Example: `  upkeep roll api-extension api-extension-restart --duration 3h --reason PCO-1981 --watch
   upkeep roll keystone keystone-restart --param port=5000`,
-		Args: takes(2, 2),
+		Args: takes(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			in.Runbook = args[1]
 			if in.Params, err = params.values(); err != nil {
 				return err
+			}
+			switch ahead := in.Schedule != ""; {
+			case ahead && (len(args) == 2 || len(in.Params) > 0 || in.Duration != "" || in.OverrideFreeze):
+				return usagef("--in-window goes without a runbook, --param, --duration and --override-freeze: the schedule says them")
+			case !ahead && len(args) < 2:
+				return usagef("say a runbook, or a schedule with --in-window")
+			case !ahead:
+				in.Runbook, in.Duration = args[1], first(in.Duration, defaultRun)
 			}
 			if in.OverrideFreeze && in.Reason == "" {
 				return usagef("--override-freeze needs --reason: the history keeps it")
@@ -307,7 +315,8 @@ failed, 11 if it was aborted.`,
 	}
 	f := cmd.Flags()
 	params.add(f)
-	f.StringVar(&in.Duration, "duration", defaultRun, "how long it may take, from 1m to 24h; what is left then is not begun")
+	f.StringVar(&in.Duration, "duration", "", "how long it may take, from 1m to 24h; what is left then is not begun; 2h if not said")
+	f.StringVar(&in.Schedule, "in-window", "", "in the next window of this schedule of the service, with its runbook")
 	f.StringVar(&in.Reason, "reason", "", "why; the history keeps it")
 	f.BoolVar(&in.OverrideFreeze, "override-freeze", false, "start although a freeze is in force; needs --reason")
 	f.BoolVarP(&watch, "watch", "w", false, "watch it until it ends")

@@ -117,6 +117,10 @@ func (a *app) tellService(w io.Writer, s *client.Service) {
 		}
 		t.dropEmpty().print(w, "  ")
 	}
+	if len(s.Schedules) > 0 {
+		fmt.Fprintln(w, "\nSchedules")
+		a.tellNext(w, s.Schedules)
+	}
 	if len(s.OpenRuns) > 0 {
 		fmt.Fprintln(w, "\nOpen runs")
 		a.runTable(s.OpenRuns).print(w, "  ")
@@ -149,7 +153,11 @@ func (s *session) whyService(ctx context.Context, service *client.Service) error
 			s.app.tellRunWhy(w, r)
 		}
 		if len(runs) == 0 {
-			fmt.Fprintf(w, "%s  no run is open\n  \"upkeep roll %s RUNBOOK\" carries a runbook out on it\n", service.Name, service.Name)
+			fmt.Fprintf(w, "%s  no run is open\n", service.Name)
+		}
+		s.app.tellNext(w, service.Schedules)
+		if len(runs) == 0 {
+			fmt.Fprintf(w, "  \"upkeep roll %s RUNBOOK\" carries a runbook out on it\n", service.Name)
 		}
 	})
 }

@@ -18,7 +18,7 @@ func (a *app) simulateCommand() *cobra.Command {
 	var policy policyFlags
 	var params paramFlags
 	cmd := &cobra.Command{
-		Use: "simulate SERVER | SERVICE RUNBOOK", Short: "What a run would do, in which order, and when; touches nothing",
+		Use: "simulate SERVER | SERVICE RUNBOOK | SERVICE --schedule NAME", Short: "What a run would do, in which order, and when; touches nothing",
 		Long: `Forecasts a run with the planner that real runs use, from what the server looked
 like when it was last looked at: in the windows of a schedule, in those that a
 policy would give the server, in a window that nobody has yet, or now. Of a runbook
@@ -60,6 +60,11 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 			}
 			in.Project = s.project
 			sim, err := ask(cmd.Context(), func(ctx context.Context) (*client.Simulation, error) { return s.Simulate(ctx, in, nil) })
+			if client.Is(err, client.KindNotFound) && in.Schedule != "" {
+				if _, missing := s.service(cmd.Context(), in.Server); missing == nil {
+					sim, err = s.simulateRunbook(cmd.Context(), in.Server, client.ServiceForecastInput{Schedule: in.Schedule})
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -67,7 +72,7 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 		},
 	}
 	params.add(cmd.Flags())
-	cmd.Flags().StringVar(&in.Schedule, "schedule", "", "in the windows of this schedule of the server")
+	cmd.Flags().StringVar(&in.Schedule, "schedule", "", "in the windows of this schedule of the server or service")
 	cmd.Flags().StringVar(&in.UpdatePolicy, "policy", "", "as this policy, by name or id, says, in the windows that it would give the server")
 	cmd.Flags().StringVar(&in.RRule, "rrule", "", "in a window that nobody has yet, as RFC 5545 writes it")
 	cmd.Flags().StringVar(&in.Duration, "duration", "", "how long the window is open, or a run that starts now may take; 2h if not said")
@@ -84,13 +89,17 @@ func (a *app) simulateRunbook(ctx context.Context, service string, in client.Ser
 	if err != nil {
 		return err
 	}
-	sim, err := ask(ctx, func(ctx context.Context) (*client.Simulation, error) {
-		return s.SimulateRunbook(ctx, service, in, &client.SimulateRunbookParams{Project: s.project})
-	})
+	sim, err := s.simulateRunbook(ctx, service, in)
 	if err != nil {
 		return err
 	}
 	return a.foretell(sim, func() *time.Location { return a.local })
+}
+
+func (s *session) simulateRunbook(ctx context.Context, service string, in client.ServiceForecastInput) (*client.Simulation, error) {
+	return ask(ctx, func(ctx context.Context) (*client.Simulation, error) {
+		return s.SimulateRunbook(ctx, service, in, &client.SimulateRunbookParams{Project: s.project})
+	})
 }
 
 // foretell shows a forecast; a run that would not succeed is an exit code.

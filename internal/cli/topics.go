@@ -115,6 +115,15 @@ Keys that are not listed here are refused.
     health: [healthy]      # and whether all is well after that
     expect: {reboot: 3m}   # how long actions take, until history says better
   ---
+  kind: Schedule
+  service: api-extension   # in place of server: a runbook is carried out
+  name: weekly
+  runbook: api-extension-restart
+  params: {port: "8090"}   # values of its parameters
+  weekly: {dayOfTheWeek: Wednesday, time: "18:00", zone: Europe/Berlin}
+  duration: 3h             # what does not fit goes on in the next window
+  policy: {noticeLead: 72h}  # of a policy it may say this, and no more
+  ---
   kind: Service
   name: api-extension      # no server has this name
   labels: {site: fra1}

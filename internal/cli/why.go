@@ -93,8 +93,19 @@ func (a *app) tellIdle(w io.Writer, s *client.Server) {
 	case len(s.Schedules) == 0:
 		fmt.Fprintf(w, "  it has no schedule: apply one, or \"upkeep run %s\" updates it now\n", s.Name)
 	}
-	for _, sc := range s.Schedules {
+	a.tellNext(w, s.Schedules)
+	if s.Observed != nil && s.Observed.PendingUpdates == 0 && !s.Observed.RebootRequired {
+		fmt.Fprintln(w, "  nothing is pending there")
+	}
+}
+
+// tellNext says what schedules wait for.
+func (a *app) tellNext(w io.Writer, all []client.ScheduleBrief) {
+	for _, sc := range all {
 		name := clean(sc.Name)
+		if sc.Refused != "" {
+			fmt.Fprintf(w, "  %s\n", a.paint(fmt.Sprintf("schedule %s opened no run in its last window: %s", name, clean(sc.Refused)), red))
+		}
 		switch {
 		case sc.Resting:
 			fmt.Fprintf(w, "  schedule %s rests meanwhile\n", name)
@@ -105,8 +116,5 @@ func (a *app) tellIdle(w io.Writer, s *client.Server) {
 		default:
 			fmt.Fprintf(w, "  schedule %s %s (%s)\n", name, span(sc.Next.Start, sc.Next.End, a.zoneIn(sc.Words)), ago(sc.Next.Start, a.now()))
 		}
-	}
-	if s.Observed != nil && s.Observed.PendingUpdates == 0 && !s.Observed.RebootRequired {
-		fmt.Fprintln(w, "  nothing is pending there")
 	}
 }

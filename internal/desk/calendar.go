@@ -92,7 +92,7 @@ func (d *Desk) Futures(ctx context.Context, c Caller, schedules ...fleet.Schedul
 // The schedule that it would replace, if any, is named by its id.
 func (d *Desk) Preview(ctx context.Context, c Caller, replaces string, s ScheduleSpec) (would fleet.Schedule, f Future, err error) {
 	err = d.db.View(ctx, func(tx store.Tx) error {
-		t, err := findServer(tx, c, identity.Read, s.Project, s.Server)
+		t, err := s.target(tx, c, identity.Read)
 		if err != nil {
 			return err
 		}

@@ -80,13 +80,7 @@ func (d *Desk) opening(tx store.Tx, c Caller, t fleet.Target, s RunSpec, now tim
 	if s.OverrideFreeze {
 		return run.Opening{}, fault.Invalid("overrideFreeze", "goes with a run that starts now, not with a schedule's window")
 	}
-	schedule, err := scheduleNamed(tx, t.ID, s.Schedule)
-	if err == nil && schedule.ID == "" {
-		schedule, err = tx.Schedule(s.Schedule)
-	}
-	if fault.Is(err, fault.KindNotFound) || err == nil && schedule.Target != t.ID {
-		return run.Opening{}, fault.NotFound("schedule", s.Schedule)
-	}
+	schedule, err := scheduleOn(tx, t, s.Schedule)
 	if err != nil {
 		return run.Opening{}, err
 	}
@@ -261,13 +255,7 @@ func (d *Desk) forecastOpening(tx store.Tx, c Caller, t fleet.Target, s Simulate
 		return run.Opening{ID: "forecast", Target: t, By: c.Who(), Policy: p, Window: w}, err
 	}
 	if s.Schedule != "" {
-		schedule, err := scheduleNamed(tx, t.ID, s.Schedule)
-		if err == nil && schedule.ID == "" {
-			schedule, err = findSchedule(tx, c, identity.Read, s.Schedule)
-		}
-		if err == nil && schedule.Target != t.ID {
-			err = fault.NotFound("schedule", s.Schedule)
-		}
+		schedule, err := scheduleOn(tx, t, s.Schedule)
 		if err != nil {
 			return run.Opening{}, err
 		}

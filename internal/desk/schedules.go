@@ -21,6 +21,7 @@ import (
 type ScheduleSpec struct {
 	Project  string
 	Server   string // id or name
+	Service  string // id or name, in place of a server
 	Name     string // empty with a template: the template's
 	Enabled  bool
 	RRule    string        // empty with a template: the template's
@@ -28,6 +29,9 @@ type ScheduleSpec struct {
 	Policy   fleet.Policy  // zero with a template: the template's
 	Missed   fleet.MissedRule
 	Template string // id or name; may be empty
+
+	Runbook string            // what is done on a service
+	Params  map[string]string // of the runbook
 
 	// AllowOverlap lets it be open while another schedule of the server is.
 	// Else that is a conflict, which names the other and the first such time.
@@ -42,7 +46,7 @@ type ScheduleSpec struct {
 // PutSchedule creates the server's schedule of that name, or replaces it. made tells which.
 func (d *Desk) PutSchedule(ctx context.Context, c Caller, s ScheduleSpec) (out fleet.Schedule, made bool, err error) {
 	err = d.once(ctx, c, fmt.Sprintf("schedule %+v", s), func(tx store.Tx) (string, error) {
-		t, err := findServer(tx, c, identity.Write, s.Project, s.Server)
+		t, err := s.target(tx, c, identity.Write)
 		if err != nil {
 			return "", err
 		}
@@ -64,10 +68,21 @@ func (d *Desk) PutSchedule(ctx context.Context, c Caller, s ScheduleSpec) (out f
 	return out, made, err
 }
 
-// CreateSchedule makes a schedule. Conflict: the server has one of that name.
+// target is what the schedule is to be on.
+func (s ScheduleSpec) target(tx store.Tx, c Caller, verb identity.Verb) (fleet.Target, error) {
+	if s.Service == "" {
+		return findServer(tx, c, verb, s.Project, s.Server)
+	}
+	if s.Server != "" {
+		return fleet.Target{}, fault.Invalid("service", "goes without a server: a schedule is on one of them")
+	}
+	return findService(tx, c, verb, s.Project, s.Service)
+}
+
+// CreateSchedule makes a schedule. Conflict: the server or service has one of that name.
 func (d *Desk) CreateSchedule(ctx context.Context, c Caller, s ScheduleSpec) (out fleet.Schedule, err error) {
 	err = d.once(ctx, c, fmt.Sprintf("new schedule %+v", s), func(tx store.Tx) (string, error) {
-		t, err := findServer(tx, c, identity.Write, s.Project, s.Server)
+		t, err := s.target(tx, c, identity.Write)
 		if err != nil {
 			return "", err
 		}
@@ -165,7 +180,7 @@ func named(tx store.Schedules, t fleet.Target, s fleet.Schedule, share bool) (fl
 	taken := other.ID != "" && other.ID != s.ID
 	switch {
 	case taken && !share:
-		return s, fault.Conflict("server %s has a schedule named %q already, number %d: change that one, or choose another name", t.Name, other.Name, other.Number)
+		return s, fault.Conflict("%s %s has a schedule named %q already, number %d: change that one, or choose another name", t.Kind, t.Name, other.Name, other.Number)
 	case !share || !taken && !endsInNumber.MatchString(s.Name):
 		return s, nil
 	}
@@ -185,7 +200,10 @@ func (d *Desk) scheduleOf(tx store.Tx, t fleet.Target, s ScheduleSpec) (fleet.Sc
 	now := time.Now()
 	next := fleet.Schedule{
 		Project: t.Project, Target: t.ID, Name: s.Name, Enabled: s.Enabled,
-		Policy: s.Policy, Missed: s.Missed, Created: now, Changed: now,
+		Policy: s.Policy, Missed: s.Missed, Runbook: s.Runbook, Params: s.Params, Created: now, Changed: now,
+	}
+	if err := s.suits(t); err != nil {
+		return next, err
 	}
 	var w window.Window
 	if s.Template != "" {
@@ -213,7 +231,38 @@ func (d *Desk) scheduleOf(tx store.Tx, t fleet.Target, s ScheduleSpec) (fleet.Sc
 		return next, err
 	}
 	next.Policy = next.Policy.WithDefaults()
-	return next, next.Validate()
+	if err := next.Validate(); err != nil {
+		return next, err
+	}
+	return next, suitsService(tx, t, next)
+}
+
+// suits blames what a schedule can't have on a target of this kind.
+func (s ScheduleSpec) suits(t fleet.Target) error {
+	switch {
+	case t.Kind != fleet.ServiceKind && s.Runbook != "":
+		return fault.Invalid("runbook", "goes with a service: a server is updated as its policy says")
+	case t.Kind != fleet.ServiceKind:
+		return nil
+	case s.Runbook == "":
+		return fault.Invalid("runbook", "is missing: which runbook is carried out on service %s", t.Name)
+	case s.Template != "":
+		return fault.Invalid("updatePolicy", "goes with a server: it says how packages are updated")
+	}
+	return s.Policy.ForRunbook()
+}
+
+// suitsService opens the run of a service's schedule, and keeps nothing of it:
+// what the service or the runbook lacks is told to who writes the schedule.
+func suitsService(tx store.Tx, t fleet.Target, s fleet.Schedule) error {
+	if s.Runbook == "" {
+		return nil
+	}
+	_, _, err := store.OpenBook(tx, run.ForSchedule("check", s, t, window.Span{}), s.Runbook, s.Params, time.Now())
+	if fault.Is(err, fault.KindNotFound) {
+		return fault.Invalid("runbook", "there is no runbook %q in project %s", s.Runbook, t.Project)
+	}
+	return err
 }
 
 // managed refuses a server whose owner patches it.
@@ -227,7 +276,7 @@ func managed(t fleet.Target) error {
 // writeSchedule keeps a schedule, tells its open runs, and wakes what opens new ones.
 func (d *Desk) writeSchedule(tx store.Tx, c Caller, s fleet.Schedule, made bool) (fleet.Schedule, error) {
 	now := time.Now()
-	s.Next = window.Span{} // the engine finds it
+	s.Next, s.Refused = window.Span{}, "" // the engine finds out
 	kept, err := tx.PutSchedule(s)
 	if err != nil {
 		return kept, err
@@ -240,7 +289,11 @@ func (d *Desk) writeSchedule(tx store.Tx, c Caller, s fleet.Schedule, made bool)
 	if s.Enabled {
 		state = "enabled"
 	}
-	if err := tx.AddFacts(c.fact(s.Project, s.Target, history.ScheduleSet, "schedule %q %s, %s: %s, for %v", s.Name, verb, state, s.Window.Recurrence.Words("en"), s.Window.Duration)); err != nil {
+	what := ""
+	if s.Runbook != "" {
+		what = ", runbook " + s.Runbook
+	}
+	if err := tx.AddFacts(c.fact(s.Project, s.Target, history.ScheduleSet, "schedule %q %s, %s: %s, for %v%s", s.Name, verb, state, s.Window.Recurrence.Words("en"), s.Window.Duration, what)); err != nil {
 		return kept, err
 	}
 	open, err := tx.Runs(store.RunFilter{Schedule: s.ID, Open: true})
@@ -271,8 +324,9 @@ func (d *Desk) Schedule(ctx context.Context, c Caller, id string) (s fleet.Sched
 	return s, err
 }
 
-// Schedules lists those of a project, or of a server.
-func (d *Desk) Schedules(ctx context.Context, c Caller, project, server, after string, limit int) (all []fleet.Schedule, err error) {
+// Schedules lists those of a project, or of a server or service: on is its id
+// or name, or empty.
+func (d *Desk) Schedules(ctx context.Context, c Caller, project, on, after string, limit int) (all []fleet.Schedule, err error) {
 	if err := c.May(identity.Read, c.scope(project)); err != nil {
 		return nil, err
 	}
@@ -281,8 +335,8 @@ func (d *Desk) Schedules(ctx context.Context, c Caller, project, server, after s
 	}
 	err = d.db.View(ctx, func(tx store.Tx) error {
 		f := store.ScheduleFilter{Project: c.scope(project), After: after, Limit: limit}
-		if server != "" {
-			t, err := findServer(tx, c, identity.Read, project, server)
+		if on != "" {
+			t, err := findTarget(tx, c, identity.Read, project, on)
 			if err != nil {
 				return err
 			}
@@ -327,6 +381,18 @@ func findSchedule(tx store.Tx, c Caller, verb identity.Verb, id string) (fleet.S
 		return s, err
 	}
 	return s, c.may(verb, s.Project, "schedule", id)
+}
+
+// scheduleOn finds a target's schedule by name or id.
+func scheduleOn(tx store.Schedules, t fleet.Target, nameOrID string) (fleet.Schedule, error) {
+	s, err := scheduleNamed(tx, t.ID, nameOrID)
+	if err == nil && s.ID == "" {
+		s, err = tx.Schedule(nameOrID)
+	}
+	if err == nil && s.Target != t.ID {
+		err = fault.NotFound("schedule", nameOrID)
+	}
+	return s, err
 }
 
 func scheduleNamed(tx store.Schedules, target, name string) (fleet.Schedule, error) {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"upkeep/internal/action"
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
@@ -15,6 +14,7 @@ import (
 	"upkeep/internal/run"
 	"upkeep/internal/runbook"
 	"upkeep/internal/store"
+	"upkeep/internal/window"
 )
 
 // ServiceSpec is what a caller says of a service.
@@ -27,8 +27,9 @@ type ServiceSpec struct {
 
 // Service is a service with what concerns it now.
 type Service struct {
-	Target fleet.Target // its Service is set
-	Open   []run.Run    // runs that have not ended
+	Target    fleet.Target // its Service is set
+	Schedules []fleet.Schedule
+	Open      []run.Run // runs that have not ended
 }
 
 // PutService creates the service of that name, or changes it. made tells which.
@@ -58,7 +59,7 @@ func (d *Desk) PutService(ctx context.Context, c Caller, s ServiceSpec) (out fle
 		default:
 			return "", err
 		}
-		if _, err := hosts(tx, t); err != nil {
+		if _, err := store.Hosts(tx, t); err != nil {
 			return "", err
 		}
 		if out, err = tx.PutTarget(t); err != nil {
@@ -79,25 +80,6 @@ func (d *Desk) PutService(ctx context.Context, c Caller, s ServiceSpec) (out fle
 	return out, made, err
 }
 
-// hosts are the ids of the servers that a service's members run on.
-func hosts(tx store.Targets, t fleet.Target) (map[string]string, error) {
-	all := map[string]string{}
-	for _, m := range t.Service.Members {
-		if m.Server == "" {
-			continue
-		}
-		srv, err := tx.TargetNamed(t.Project, m.Server)
-		if fault.Is(err, fault.KindNotFound) || err == nil && srv.Kind != fleet.Server {
-			return nil, fault.Invalid("members."+m.Name+".server", "there is no server %q in project %s", m.Server, t.Project)
-		}
-		if err != nil {
-			return nil, err
-		}
-		all[m.Name] = srv.ID
-	}
-	return all, nil
-}
-
 // Services lists by name.
 func (d *Desk) Services(ctx context.Context, c Caller, project string) (all []Service, err error) {
 	project = c.scope(project)
@@ -108,11 +90,11 @@ func (d *Desk) Services(ctx context.Context, c Caller, project string) (all []Se
 		targets, err := tx.Targets(store.TargetFilter{Project: project, Kind: fleet.ServiceKind})
 		all = nil
 		for _, t := range targets {
-			open, err := tx.Runs(store.RunFilter{Target: t.ID, Open: true})
+			s, err := describeService(tx, t)
 			if err != nil {
 				return err
 			}
-			all = append(all, Service{Target: t, Open: open})
+			all = append(all, s)
 		}
 		return err
 	})
@@ -122,12 +104,22 @@ func (d *Desk) Services(ctx context.Context, c Caller, project string) (all []Se
 // Service finds one by id or by name.
 func (d *Desk) Service(ctx context.Context, c Caller, project, idOrName string) (s Service, err error) {
 	err = d.db.View(ctx, func(tx store.Tx) error {
-		if s.Target, err = findService(tx, c, identity.Read, project, idOrName); err != nil {
+		t, err := findService(tx, c, identity.Read, project, idOrName)
+		if err != nil {
 			return err
 		}
-		s.Open, err = tx.Runs(store.RunFilter{Target: s.Target.ID, Open: true})
+		s, err = describeService(tx, t)
 		return err
 	})
+	return s, err
+}
+
+func describeService(tx store.Tx, t fleet.Target) (s Service, err error) {
+	s.Target = t
+	if s.Schedules, err = tx.Schedules(store.ScheduleFilter{Target: t.ID}); err != nil {
+		return s, err
+	}
+	s.Open, err = tx.Runs(store.RunFilter{Target: t.ID, Open: true})
 	return s, err
 }
 
@@ -165,6 +157,19 @@ func findService(tx store.Tx, c Caller, verb identity.Verb, project, idOrName st
 		return t, err
 	}
 	return t, c.may(verb, t.Project, "service", idOrName)
+}
+
+// findTarget finds a server or a service.
+func findTarget(tx store.Tx, c Caller, verb identity.Verb, project, idOrName string) (fleet.Target, error) {
+	t, err := findServer(tx, c, verb, project, idOrName)
+	if !fault.Is(err, fault.KindNotFound) {
+		return t, err
+	}
+	t, err = findService(tx, c, verb, project, idOrName)
+	if fault.Is(err, fault.KindNotFound) {
+		err = fault.NotFound("server or service", idOrName)
+	}
+	return t, err
 }
 
 // CheckRunbook blames the first field of a runbook that can't be. It stores nothing.
@@ -253,11 +258,13 @@ type BookSpec struct {
 	Runbook        string
 	Params         map[string]string
 	Duration       time.Duration // how long it may take
+	Schedule       string        // id or name: in its windows, as it says; in place of runbook, parameters and duration
 	Reason         string
 	OverrideFreeze bool
 }
 
-// StartBook runs a runbook on a service, now.
+// StartBook runs a runbook on a service: in the schedule's windows if one is
+// named, else now.
 func (d *Desk) StartBook(ctx context.Context, c Caller, s BookSpec) (out run.Run, err error) {
 	if len(s.Reason) > fleet.MaxReasonBytes {
 		return out, fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(s.Reason))
@@ -288,54 +295,75 @@ func (d *Desk) openBook(tx store.Tx, c Caller, verb identity.Verb, s BookSpec, i
 	if err != nil {
 		return r, nil, err
 	}
-	open, err := tx.Runs(store.RunFilter{Target: t.ID, Open: true, Limit: 1})
-	if err != nil {
-		return r, nil, err
-	}
-	if len(open) > 0 && verb == identity.Run {
-		return r, nil, fault.Conflict("service %s is being maintained already, by run %s", t.Name, open[0].ID)
-	}
-	book, err := tx.Runbook(t.Project, s.Runbook)
-	if err != nil {
-		return r, nil, err
-	}
-	on, err := hosts(tx, t)
-	if err != nil {
-		return r, nil, err
+	if verb == identity.Run {
+		if err := freeFor(tx, t); err != nil {
+			return r, nil, err
+		}
 	}
 	now := time.Now()
-	o, err := run.Now(id, t, fleet.DefaultPolicy(), c.Who(), s.Reason, s.Duration, s.OverrideFreeze, now)
+	o, err := bookOpening(tx, c, t, &s, id, now)
 	if err != nil {
 		return r, nil, err
 	}
-	r, facts, err = run.OpenBook(o, run.Book{Runbook: book.Book, Service: *t.Service, Hosts: on}, maps.Clone(s.Params), now)
-	if err != nil {
-		return r, nil, err
-	}
-	seen, err := looks(tx, on)
-	if err != nil {
-		return r, nil, err
-	}
-	return r, facts, r.Offered(seen)
+	return store.OpenBook(tx, o, s.Runbook, s.Params, now)
 }
 
-// looks is what hosts looked like when they were last looked at, by their ids.
-func looks(tx store.Targets, hosts map[string]string) (map[string]*action.Observation, error) {
-	seen := map[string]*action.Observation{}
-	for _, id := range hosts {
-		t, err := tx.Target(id)
-		if err != nil {
-			return nil, err
-		}
-		seen[id] = t.Observed
+// freeFor refuses a run on a service that one is at work on. One that waits for
+// its schedule's window, with nobody out, is no hindrance.
+func freeFor(tx store.Tx, t fleet.Target) error {
+	open, err := tx.Runs(store.RunFilter{Target: t.ID, Open: true})
+	if err != nil {
+		return err
 	}
-	return seen, nil
+	for _, r := range open {
+		if r.Schedule == "" || r.State == run.Working || len(r.Holds) > 0 {
+			return fault.Conflict("service %s is being maintained already, by run %s", t.Name, r.ID)
+		}
+	}
+	return nil
 }
+
+// bookOpening turns a request into what is to be opened: in a schedule's
+// windows with what that says, which is put into s, or now.
+func bookOpening(tx store.Tx, c Caller, t fleet.Target, s *BookSpec, id string, now time.Time) (run.Opening, error) {
+	if s.Schedule == "" {
+		return run.Now(id, t, fleet.DefaultPolicy(), c.Who(), s.Reason, s.Duration, s.OverrideFreeze, now)
+	}
+	const own = "goes without a schedule, which has its own"
+	switch {
+	case s.Runbook != "":
+		return run.Opening{}, fault.Invalid("runbook", own)
+	case len(s.Params) > 0:
+		return run.Opening{}, fault.Invalid("params", own)
+	case s.Duration != 0:
+		return run.Opening{}, fault.Invalid("duration", own)
+	case s.OverrideFreeze:
+		return run.Opening{}, fault.Invalid("overrideFreeze", "goes with a run that starts now, not with a schedule's window")
+	}
+	schedule, err := scheduleOn(tx, t, s.Schedule)
+	if err != nil {
+		return run.Opening{}, err
+	}
+	open, err := tx.Runs(store.RunFilter{Schedule: schedule.ID, Open: true, Limit: 1})
+	if err != nil {
+		return run.Opening{}, err
+	}
+	if len(open) > 0 && id != forecastID {
+		return run.Opening{}, fault.Conflict("run %s waits for the next window of schedule %q already", open[0].ID, schedule.Name)
+	}
+	s.Runbook, s.Params = schedule.Runbook, maps.Clone(schedule.Params)
+	o := run.ForSchedule(id, schedule, t, window.Span{Start: now})
+	o.By, o.Reason = c.Who(), s.Reason
+	return o, nil
+}
+
+// forecastID is the id of a run that is only forecast.
+const forecastID = "forecast"
 
 // SimulateBook forecasts what StartBook would do, and touches nothing.
 func (d *Desk) SimulateBook(ctx context.Context, c Caller, s BookSpec) (f run.Forecast, err error) {
 	err = d.db.View(ctx, func(tx store.Tx) error {
-		r, _, err := d.openBook(tx, c, identity.Read, s, "forecast")
+		r, _, err := d.openBook(tx, c, identity.Read, s, forecastID)
 		if err != nil {
 			return err
 		}
@@ -346,6 +374,8 @@ func (d *Desk) SimulateBook(ctx context.Context, c Caller, s BookSpec) (f run.Fo
 		if w.Freezes, err = tx.Freezes(r.Project, w.Now); err != nil {
 			return err
 		}
+		// What is forecast is the work, not whether people were told of it.
+		r.Policy.NoticeLead = 0
 		f = run.Predict(r, w)
 		return nil
 	})

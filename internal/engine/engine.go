@@ -18,6 +18,7 @@ import (
 	"upkeep/internal/action"
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
+	"upkeep/internal/history"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
 )
@@ -266,31 +267,55 @@ func (e *Engine) tickSchedule(tx store.Tx, l store.Lease, id string, n *news) er
 	}
 	now := time.Now()
 	due := run.Look(s, len(running) > 0, now)
-	if !due.Schedule.Next.Start.Equal(s.Next.Start) {
-		if err := tx.SetSchedule(due.Schedule); err != nil {
-			return err
-		}
-	}
 	if err := tx.AddFacts(due.Facts); err != nil {
 		return err
 	}
 	if due.Open {
-		if err := e.open(tx, due, now, n); err != nil {
+		if due.Schedule, err = e.open(tx, due, now, n); err != nil {
+			return err
+		}
+	}
+	if !due.Schedule.Next.Start.Equal(s.Next.Start) || due.Schedule.Refused != s.Refused {
+		if err := tx.SetSchedule(due.Schedule); err != nil {
 			return err
 		}
 	}
 	return release(tx, l, due.Wake)
 }
 
-// open opens a schedule's run. Its first tick comes along: when a whole fleet
-// is due, a transaction more for each run would take as long as all the rest.
-func (e *Engine) open(tx store.Tx, due run.Due, now time.Time, n *news) error {
+// open opens a schedule's run, or notes why it can't. Its first tick comes
+// along: when a whole fleet is due, a transaction more for each run would take
+// as long as all the rest.
+func (e *Engine) open(tx store.Tx, due run.Due, now time.Time, n *news) (fleet.Schedule, error) {
 	s := due.Schedule
 	t, err := tx.Target(s.Target)
 	if err != nil {
-		return err
+		return s, err
 	}
-	r, facts := run.Open(run.ForSchedule(e.cfg.NewID(), s, t, due.For), now)
+	r, facts, err := openFor(tx, run.ForSchedule(e.cfg.NewID(), s, t, due.For), s, now)
+	if fault.Is(err, fault.KindInvalid) || fault.Is(err, fault.KindNotFound) {
+		refused, fact := run.Refuse(s, due.For, err.Error(), now)
+		return refused, tx.AddFacts([]history.Fact{fact})
+	}
+	if err != nil {
+		return s, err
+	}
+	s.Refused = ""
+	return s, e.begin(tx, r, t, facts, n)
+}
+
+// openFor makes the run that a schedule asks for: of its runbook, or else an
+// update. Invalid, not found: the runbook can't be carried out.
+func openFor(tx store.Tx, o run.Opening, s fleet.Schedule, now time.Time) (run.Run, []history.Fact, error) {
+	if s.Runbook == "" {
+		r, facts := run.Open(o, now)
+		return r, facts, nil
+	}
+	return store.OpenBook(tx, o, s.Runbook, s.Params, now)
+}
+
+// begin gives a run that was just opened its first tick.
+func (e *Engine) begin(tx store.Tx, r run.Run, t fleet.Target, facts []history.Fact, n *news) error {
 	if err := tx.AddFacts(facts); err != nil {
 		return err
 	}

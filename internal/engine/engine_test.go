@@ -67,7 +67,7 @@ func (b *bench) update(f func(store.Tx) error) {
 func (b *bench) server(name, group string) fleet.Target {
 	b.t.Helper()
 	t := fleet.Target{ID: b.newID(), Project: "shop", Name: name, Kind: fleet.Server, Group: group, Created: time.Now()}
-	t.Observed = &action.Observation{BootID: "boot", Pending: []action.Pending{{Name: "curl", From: "1", To: "2"}}}
+	t.Observed = &action.Observation{BootID: "boot", Commands: []string{"restart", "alive"}, Pending: []action.Pending{{Name: "curl", From: "1", To: "2"}}}
 	b.update(func(tx store.Tx) (err error) {
 		t, err = tx.PutTarget(t)
 		return err

@@ -102,6 +102,7 @@ type Schedule struct {
 	Template string            // the id of the template that it was made from; may be empty
 	Runbook  string            // what is done, on a service; empty: a server is updated
 	Params   map[string]string // of the runbook
+	Refused  string            // why its newest occurrence opened no run; empty: it did, or none has come
 	Created  time.Time
 	Changed  time.Time // when a person last changed it
 
@@ -174,6 +175,9 @@ func (s Schedule) Validate() error {
 	}
 	if !s.Missed.valid() {
 		return fault.Invalid("missed", "must be %q, %q or %q, not %q", MissedLate, MissedSkip, MissedAsk, s.Missed)
+	}
+	if s.Runbook == "" && len(s.Params) > 0 {
+		return fault.Invalid("params", "go with a runbook")
 	}
 	return s.Policy.Validate()
 }

@@ -162,6 +162,24 @@ func (p Policy) Validate() error {
 	return nil
 }
 
+// ForRunbook blames the first field that is set and means nothing where a
+// runbook says what is done: all but how early it must have been announced.
+func (p Policy) ForRunbook() error {
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"scope", p.Scope != ""}, {"hold", len(p.Hold) > 0}, {"reboot", p.Reboot != ""}, {"rebootWindow", !p.RebootWindow.Recurrence.IsZero()},
+		{"batch", p.Batch != 0}, {"prepare", p.Prepare != 0}, {"dryRun", p.DryRun}, {"within", p.Within != 0}, {"backup", p.Backup != ""},
+		{"before", len(p.Before) > 0}, {"after", len(p.After) > 0}, {"health", len(p.Health) > 0}, {"expect", len(p.Expect) > 0},
+	} {
+		if f.set {
+			return fault.Invalid("policy."+f.name, "is about the updates of servers; on a service the runbook says what is done")
+		}
+	}
+	return nil
+}
+
 func (p Policy) validHold() error {
 	if len(p.Hold) > MaxHold {
 		return fault.Invalid("policy.hold", "at most %d packages, not %d", MaxHold, len(p.Hold))

@@ -158,6 +158,8 @@ func (r Run) takeUp(now time.Time) Run {
 // bookTick moves a run of a runbook.
 func (t *ticker) bookTick() {
 	t.windows()
+	t.present()
+	t.missedStart()
 	t.collect()
 	t.collectProofs()
 	t.account()
@@ -182,6 +184,14 @@ func (t *ticker) bookTick() {
 		t.r.State = Paused
 	case proving && t.r.State == Waiting:
 		t.r.State = Working
+	}
+}
+
+// present notes that somebody was there when the window opened. What a runbook
+// waits for after that, such as a proof, it says itself: no start was missed.
+func (t *ticker) present() {
+	if t.mayMiss() && t.w.Now.Before(t.missedAt()) {
+		t.r.Made.BegunFor = t.open.Start
 	}
 }
 

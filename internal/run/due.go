@@ -88,9 +88,20 @@ func (d *Due) outcome(now time.Time) string {
 	return "; the next window does the work, " + next.Start.In(d.Schedule.Window.Recurrence.Zone()).Format("2006-01-02 15:04 MST")
 }
 
-// ForSchedule is the opening that a schedule asks for.
-// It could have begun at the start of the
-// occurrence that it is for, or when the schedule was changed, if that is later.
+// Refuse is a schedule whose occurrence opened no run, and the fact that says
+// so. It stays, and its next occurrence is tried again.
+func Refuse(s fleet.Schedule, occurrence window.Span, why string, now time.Time) (fleet.Schedule, history.Fact) {
+	s.Refused = why
+	return s, history.Fact{
+		At: now, Who: engineName, Project: s.Project, Target: s.Target, Kind: history.Missed,
+		Text: fmt.Sprintf("schedule %q opened no run for its window of %s: %s; its next window is tried again",
+			s.Name, occurrence.Start.In(s.Window.Recurrence.Zone()).Format("2006-01-02 15:04 MST"), why),
+	}
+}
+
+// ForSchedule is the opening that a schedule asks for. It could have begun at
+// the start of the occurrence that it is for, or when the schedule was changed,
+// if that is later.
 func ForSchedule(id string, s fleet.Schedule, t fleet.Target, occurrence window.Span) Opening {
 	since := occurrence.Start
 	if s.Changed.After(since) {

@@ -356,13 +356,21 @@ func (t *ticker) settle(d plan.Decision) {
 	default:
 		t.r.State = Waiting
 	}
-	if !t.r.Made.Entered && (t.r.State == Paused || t.r.State == Waiting && t.shut()) {
+	if !t.midway() && (t.r.State == Paused || t.r.State == Waiting && t.shut()) {
 		t.r.Holds = nil // nothing is under way or to be brought back, and nothing starts soon
 	}
 	if t.r.State == Waiting && len(d.Waits) > 0 && t.worthTelling(d.Waits[0].Reason) && (len(before) == 0 || before[0].Reason.Code != d.Waits[0].Reason.Code) {
 		t.say(engineName, history.RunWaiting, d.Waits[0].Step, "waits: "+d.Waits[0].Reason.Words("en", t.r.Window.Recurrence.Zone()))
 	}
 	t.next.Wake = t.wake()
+}
+
+// midway reports whether something is still to be brought back.
+func (t *ticker) midway() bool {
+	if t.r.Book != nil {
+		return len(t.outside()) > 0
+	}
+	return t.r.Made.Entered
 }
 
 // worthTelling reports whether a reason to wait belongs into the history: what

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"maps"
+	"time"
+
+	"upkeep/internal/action"
+	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
+	"upkeep/internal/history"
+	"upkeep/internal/run"
+)
+
+// OpenBook opens a run of a runbook on a service, with the book, the service
+// and its hosts as they are now. It stores nothing. Not found: there is no such
+// runbook. Invalid: the runbook can't be carried out on the service.
+func OpenBook(tx interface {
+	Targets
+	Runbooks
+}, o run.Opening, name string, params map[string]string, now time.Time) (r run.Run, facts []history.Fact, err error) {
+	book, err := tx.Runbook(o.Target.Project, name)
+	if err != nil {
+		return r, nil, err
+	}
+	hosts, err := Hosts(tx, o.Target)
+	if err != nil {
+		return r, nil, err
+	}
+	r, facts, err = run.OpenBook(o, run.Book{Runbook: book.Book, Service: *o.Target.Service, Hosts: hosts}, maps.Clone(params), now)
+	if err != nil {
+		return r, nil, err
+	}
+	seen := map[string]*action.Observation{}
+	for _, id := range hosts {
+		t, err := tx.Target(id)
+		if err != nil {
+			return r, nil, err
+		}
+		seen[id] = t.Observed
+	}
+	return r, facts, r.Offered(seen)
+}
+
+// Hosts are the ids of the servers that a service's members run on, by member.
+// Invalid: a member names a server that there is not.
+func Hosts(tx Targets, service fleet.Target) (map[string]string, error) {
+	all := map[string]string{}
+	for _, m := range service.Service.Members {
+		if m.Server == "" {
+			continue
+		}
+		srv, err := tx.TargetNamed(service.Project, m.Server)
+		if fault.Is(err, fault.KindNotFound) || err == nil && srv.Kind != fleet.Server {
+			return nil, fault.Invalid("members."+m.Name+".server", "there is no server %q in project %s", m.Server, service.Project)
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[m.Name] = srv.ID
+	}
+	return all, nil
+}
