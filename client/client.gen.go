@@ -38,6 +38,13 @@ const (
 	Unmanaged Management = "unmanaged"
 )
 
+// Defines values for MemberOrder.
+const (
+	Listed   MemberOrder = "listed"
+	Oldest   MemberOrder = "oldest"
+	Reversed MemberOrder = "reversed"
+)
+
 // Defines values for Missed.
 const (
 	Ask  Missed = "ask"
@@ -163,6 +170,14 @@ type Blame struct {
 	//
 	// Example: must be between 1m and 24h, not 0s
 	Message string `json:"message"`
+}
+
+// BookTargets Which members of a service a runbook is for.
+type BookTargets struct {
+	// Labels Labels that a member must have, all of them.
+	//
+	// Example: {"role":"control"}
+	Labels map[string]string `json:"labels"`
 }
 
 // Cadence monthly and quarterly: a release is due until the end of the calendar month or quarter after the last one's. as-needed: nothing is ever due.
@@ -762,6 +777,9 @@ type ManageInput struct {
 // Management managed: it always has a schedule, the default one if no other. unmanaged: its owner patches it, and nothing is done to it from here. by-hand: whoever may gives it schedules; it gets none by itself.
 type Management string
 
+// MemberOrder oldest: the oldest member first; the ages of all must be known. listed: as the service lists them. reversed: from the last to the first.
+type MemberOrder string
+
 // Missed late: it begins late, in what is left of the window. skip: it is left to the next occurrence. ask: it waits until a person says resume. A start is missed if the server has begun nothing a quarter of an hour after the window opened.
 type Missed string
 
@@ -769,6 +787,11 @@ type Missed string
 type NamedRunbookInput struct {
 	// After What is done once, after the last member.
 	After []RunbookStep `json:"after,omitempty,omitzero"`
+
+	// Batches How many members are in the first batch, the second and so on; the last one repeats. A batch begins when the one before it is through. Never more than maxUnavailable. All are in one batch if left out.
+	//
+	// Example: [1,2]
+	Batches []int64 `json:"batches,omitempty,omitzero"`
 
 	// Before What is done once, before the first member.
 	Before []RunbookStep `json:"before,omitempty,omitzero"`
@@ -794,11 +817,22 @@ type NamedRunbookInput struct {
 	// Example: api-extension-restart
 	Name string `json:"name"`
 
+	// Order oldest: the oldest member first; the ages of all must be known. listed: as the service lists them. reversed: from the last to the first.
+	Order MemberOrder `json:"order,omitempty,omitzero"`
+
 	// Params Values that a run is given. Steps use them as {{param.NAME}}.
 	Params []RunbookParam `json:"params,omitempty,omitzero"`
 
+	// Pause How long nothing is begun between two batches, a duration up to 24h.
+	//
+	// Example: 10m
+	Pause string `json:"pause,omitempty,omitzero"`
+
 	// Prove What must hold, known from after the run's last change, before each member is taken out.
 	Prove []RunbookCheck `json:"prove,omitempty,omitzero"`
+
+	// Targets Which members of a service a runbook is for.
+	Targets BookTargets `json:"targets,omitempty,omitzero"`
 
 	// Title What it does, in a line.
 	//
@@ -1528,6 +1562,11 @@ type Runbook struct {
 	// After What is done once, after the last member.
 	After []RunbookStep `json:"after,omitempty,omitzero"`
 
+	// Batches How many members are in the first batch, the second and so on; the last one repeats. A batch begins when the one before it is through. Never more than maxUnavailable. All are in one batch if left out.
+	//
+	// Example: [1,2]
+	Batches []int64 `json:"batches,omitempty,omitzero"`
+
 	// Before What is done once, before the first member.
 	Before []RunbookStep `json:"before,omitempty,omitzero"`
 
@@ -1555,8 +1594,16 @@ type Runbook struct {
 	// Example: api-extension-restart
 	Name string `json:"name"`
 
+	// Order oldest: the oldest member first; the ages of all must be known. listed: as the service lists them. reversed: from the last to the first.
+	Order MemberOrder `json:"order,omitempty,omitzero"`
+
 	// Params Values that a run is given. Steps use them as {{param.NAME}}.
 	Params []RunbookParam `json:"params,omitempty,omitzero"`
+
+	// Pause How long nothing is begun between two batches, a duration up to 24h.
+	//
+	// Example: 10m
+	Pause string `json:"pause,omitempty,omitzero"`
 
 	// Project Whose it is; missing if it was only validated.
 	//
@@ -1570,6 +1617,9 @@ type Runbook struct {
 	//
 	// Example: 1
 	Revision int64 `json:"revision"`
+
+	// Targets Which members of a service a runbook is for.
+	Targets BookTargets `json:"targets,omitempty,omitzero"`
 
 	// Title What it does, in a line.
 	//
@@ -1604,7 +1654,7 @@ type RunbookCheck struct {
 	// Example: drain
 	Name string `json:"name"`
 
-	// On Where. member: on the member's host. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane.
+	// On Where. member: on the member's host. first, last: for the first or last member that is maintained; in before and after only. manager: on the host that the service names as its manager. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane.
 	//
 	// Example: proxies
 	On string `json:"on,omitempty,omitzero"`
@@ -1628,6 +1678,11 @@ type RunbookInput struct {
 	// After What is done once, after the last member.
 	After []RunbookStep `json:"after,omitempty,omitzero"`
 
+	// Batches How many members are in the first batch, the second and so on; the last one repeats. A batch begins when the one before it is through. Never more than maxUnavailable. All are in one batch if left out.
+	//
+	// Example: [1,2]
+	Batches []int64 `json:"batches,omitempty,omitzero"`
+
 	// Before What is done once, before the first member.
 	Before []RunbookStep `json:"before,omitempty,omitzero"`
 
@@ -1647,11 +1702,22 @@ type RunbookInput struct {
 	// Member What is done with each member, phase by phase.
 	Member RunbookMember `json:"member"`
 
+	// Order oldest: the oldest member first; the ages of all must be known. listed: as the service lists them. reversed: from the last to the first.
+	Order MemberOrder `json:"order,omitempty,omitzero"`
+
 	// Params Values that a run is given. Steps use them as {{param.NAME}}.
 	Params []RunbookParam `json:"params,omitempty,omitzero"`
 
+	// Pause How long nothing is begun between two batches, a duration up to 24h.
+	//
+	// Example: 10m
+	Pause string `json:"pause,omitempty,omitzero"`
+
 	// Prove What must hold, known from after the run's last change, before each member is taken out.
 	Prove []RunbookCheck `json:"prove,omitempty,omitzero"`
+
+	// Targets Which members of a service a runbook is for.
+	Targets BookTargets `json:"targets,omitempty,omitzero"`
 
 	// Title What it does, in a line.
 	//
@@ -1745,7 +1811,7 @@ type RunbookStep struct {
 	// NoReturn Nothing leads back from here: it waits until a person approves it, knowing that. Not in await and ready.
 	NoReturn bool `json:"noReturn,omitempty,omitzero"`
 
-	// On Where. member: on the member's host. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane.
+	// On Where. member: on the member's host. first, last: for the first or last member that is maintained; in before and after only. manager: on the host that the service names as its manager. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane.
 	//
 	// Example: proxies
 	On string `json:"on,omitempty,omitzero"`
@@ -2221,6 +2287,11 @@ type Service struct {
 	// Labels Free to use.
 	Labels map[string]string `json:"labels"`
 
+	// Manager The server on which things are run that are about the whole service; missing if there is none.
+	//
+	// Example: mgr1
+	Manager string `json:"manager,omitempty,omitzero"`
+
 	// Members The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first.
 	Members []ServiceMember `json:"members"`
 
@@ -2286,6 +2357,11 @@ type ServiceForecastInput struct {
 	// Example: 3h
 	Duration string `json:"duration,omitempty,omitzero"`
 
+	// Only The one member that is maintained. Steps of before and after that change something are left out then. All that the runbook is for, if left out.
+	//
+	// Example: ctl2
+	Only string `json:"only,omitempty,omitzero"`
+
 	// OverrideFreeze Start although a freeze is in force.
 	OverrideFreeze bool `json:"overrideFreeze,omitempty,omitzero"`
 
@@ -2309,6 +2385,11 @@ type ServiceInput struct {
 	//
 	// Example: {"site":"fra1"}
 	Labels map[string]string `json:"labels,omitempty,omitzero"`
+
+	// Manager The name of the server on which things are run that are about the whole service, such as the one with Ansible or the OpenStack client.
+	//
+	// Example: mgr1
+	Manager string `json:"manager,omitempty,omitzero"`
 
 	// Members The replicas, in the order in which they are to be maintained.
 	Members []ServiceMember `json:"members"`
@@ -2340,6 +2421,11 @@ type ServiceMember struct {
 	//
 	// Example: 2026-01-03T02:30:00Z
 	Born time.Time `json:"born,omitempty,omitzero"`
+
+	// Labels Free to use; runbooks choose members by them.
+	//
+	// Example: {"role":"control"}
+	Labels map[string]string `json:"labels,omitempty,omitzero"`
 
 	// Name Unique in the service; {{member.name}} unless with says otherwise.
 	//
@@ -2393,6 +2479,11 @@ type ServiceRunInput struct {
 	//
 	// Example: 3h
 	Duration string `json:"duration,omitempty,omitzero"`
+
+	// Only The one member that is maintained. Steps of before and after that change something are left out then. All that the runbook is for, if left out.
+	//
+	// Example: ctl2
+	Only string `json:"only,omitempty,omitzero"`
 
 	// OverrideFreeze Start although a freeze is in force.
 	OverrideFreeze bool `json:"overrideFreeze,omitempty,omitzero"`
@@ -4800,4 +4891,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 3a407902cd88c99254d3cfd81e358e7d8f1889158c29485128f8e54c6d758211.
+// From the document with the SHA-256 a0858ab2338d40b8025bfcd1f61182c4993d5825e0b358cf96dbe92c449da06d.

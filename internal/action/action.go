@@ -53,6 +53,10 @@ func (k Kind) Disrupts() bool {
 // Names reports whether k runs a command that the host's owner has a name for.
 func (k Kind) Names() bool { return k == Backup || k == Command || k == Check }
 
+// OnHost reports whether a runbook's step of this kind is done by a host's
+// agent, and not by the control plane itself.
+func (k Kind) OnHost() bool { return k.Names() }
+
 // Package is a package and the version it is to have.
 type Package struct {
 	Name    string // as the host's package manager writes it, with ":arch" where it is foreign

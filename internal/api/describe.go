@@ -36,6 +36,7 @@ var descriptions = map[string]string{
 	"NamedRunbookInput":    "A runbook whose name is not in the path.",
 	"NamedScheduleInput":   "What is said of a schedule whose name is not in the path.",
 	"NewToken":             "A token with its secret.",
+	"BookTargets":          "Which members of a service a runbook is for.",
 	"Offer":                "Something on a server that takes values from runbooks.",
 	"Observed":             "What a server looked like when it was last looked at.",
 	"Occurrence":           "One span of a window.",

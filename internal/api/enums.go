@@ -43,6 +43,15 @@ func (Cadence) Schema(r huma.Registry) *huma.Schema {
 		"monthly", "quarterly", "as-needed")
 }
 
+// MemberOrder is in which order the members of a service are maintained.
+type MemberOrder string
+
+// Schema puts the orders into the document once, under a name.
+func (MemberOrder) Schema(r huma.Registry) *huma.Schema {
+	return named(r, "MemberOrder", "oldest: the oldest member first; the ages of all must be known. listed: as the service lists them. reversed: from the last to the first.",
+		"oldest", "listed", "reversed")
+}
+
 // Schema puts the states into the document once, under a name.
 func (State) Schema(r huma.Registry) *huma.Schema {
 	return named(r, "State", "waiting: something is left, and nothing of it may start yet. working: something is under way. paused: a person holds it. The others are ends.",

@@ -134,12 +134,21 @@ type RunbookInput struct {
 	Title          string         `json:"title,omitempty" maxLength:"200" doc:"What it does, in a line." example:"Restart the API extension"`
 	Description    string         `json:"description,omitempty" maxLength:"4096" doc:"What a person should know who runs it."`
 	Params         []RunbookParam `json:"params,omitempty" maxItems:"32" doc:"Values that a run is given. Steps use them as {{param.NAME}}."`
+	Targets        *BookTargets   `json:"targets,omitempty" doc:"Which members are maintained; all if left out. The others count for the quorum and for proofs."`
+	Order          MemberOrder    `json:"order,omitempty" doc:"In which order they are maintained. Left out: the oldest first if the ages of all are known, else as listed." example:"listed"`
 	MaxUnavailable int            `json:"maxUnavailable,omitempty" minimum:"0" maximum:"200" doc:"How many members may be out at once; 1 if left out." example:"1"`
+	Batches        []int          `json:"batches,omitempty" maxItems:"32" doc:"How many members are in the first batch, the second and so on; the last one repeats. A batch begins when the one before it is through. Never more than maxUnavailable. All are in one batch if left out." example:"[1,2]"`
+	Pause          string         `json:"pause,omitempty" doc:"How long nothing is begun between two batches, a duration up to 24h." example:"10m"`
 	Budget         string         `json:"budget,omitempty" doc:"How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out." example:"5m"`
 	Prove          []RunbookCheck `json:"prove,omitempty" maxItems:"64" doc:"What must hold, known from after the run's last change, before each member is taken out."`
 	Before         []RunbookStep  `json:"before,omitempty" maxItems:"64" doc:"What is done once, before the first member."`
 	Member         RunbookMember  `json:"member" doc:"What is done with each member, phase by phase."`
 	After          []RunbookStep  `json:"after,omitempty" maxItems:"64" doc:"What is done once, after the last member."`
+}
+
+// BookTargets says which members of a service a runbook is for.
+type BookTargets struct {
+	Labels map[string]string `json:"labels" maxProperties:"32" doc:"Labels that a member must have, all of them." example:"{\"role\":\"control\"}"`
 }
 
 // RunbookParam is a value that a run is given.
@@ -166,7 +175,7 @@ type RunbookMember struct {
 type RunbookLook struct {
 	Name     string            `json:"name" maxLength:"33" doc:"Unique in the runbook: small letters, digits and dashes." example:"drain"`
 	Kind     string            `json:"kind" enum:"command,check,backup,balance,http,query" doc:"What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be." example:"balance"`
-	On       string            `json:"on,omitempty" enum:"member,others,all,proxies" doc:"Where. member: on the member's host. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane." example:"proxies"`
+	On       string            `json:"on,omitempty" enum:"member,first,last,manager,others,all,proxies" doc:"Where. member: on the member's host. first, last: for the first or last member that is maintained; in before and after only. manager: on the host that the service names as its manager. others, all: for each other member, or for each. proxies: at each of the service's proxies. Left out: by the control plane." example:"proxies"`
 	Command  string            `json:"command,omitempty" maxLength:"64" doc:"The command's name in the host owner's own list; of command, check and backup." example:"restart-api"`
 	With     map[string]string `json:"with,omitempty" maxProperties:"32" doc:"Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); of command, check and backup those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in."`
 	Estimate string            `json:"estimate,omitempty" doc:"How long it is expected to take, a duration up to 24h; a careful guess if left out." example:"20s"`
@@ -205,6 +214,7 @@ func (in RunbookInput) book(name string) (runbook.Book, error) {
 	var l lengths
 	b := runbook.Book{
 		Name: name, Title: in.Title, Description: in.Description, MaxUnavailable: max(in.MaxUnavailable, 1), Budget: l.read("budget", in.Budget),
+		Order: runbook.Order(in.Order), Batches: in.Batches, Pause: l.read("pause", in.Pause),
 		Params: each(in.Params, func(p RunbookParam) runbook.Param {
 			return runbook.Param{
 				Name: p.Name, Type: action.Type(p.Type), Description: p.Description, Default: p.Default, Required: p.Required, Enum: p.Enum, Pattern: p.Pattern,
@@ -215,6 +225,9 @@ func (in RunbookInput) book(name string) (runbook.Book, error) {
 			Drain: l.steps("member.drain", in.Member.Drain), Do: l.steps("member.do", in.Member.Do),
 			Await: l.steps("member.await", in.Member.Await), Ready: l.steps("member.ready", in.Member.Ready),
 		},
+	}
+	if in.Targets != nil {
+		b.Targets.Labels = in.Targets.Labels
 	}
 	for i, c := range in.Prove {
 		field := at("prove", i)
@@ -257,6 +270,7 @@ func runbookOf(s runbook.Stored) Runbook {
 		Project: s.Project, Changed: s.Changed.UTC(), Revision: s.Revision,
 		NamedRunbookInput: NamedRunbookInput{Name: b.Name, RunbookInput: RunbookInput{
 			Title: b.Title, Description: b.Description, MaxUnavailable: max(b.MaxUnavailable, 1), Budget: optional(b.Budget),
+			Targets: targetsOf(b.Targets), Order: MemberOrder(b.Order), Batches: b.Batches, Pause: optional(b.Pause),
 			Params: each(b.Params, func(p runbook.Param) RunbookParam {
 				return RunbookParam{
 					Name: p.Name, Type: string(p.Type), Description: p.Description, Default: p.Default, Required: p.Required, Enum: p.Enum, Pattern: p.Pattern,
@@ -272,6 +286,13 @@ func runbookOf(s runbook.Stored) Runbook {
 			},
 		}},
 	}
+}
+
+func targetsOf(t runbook.Targets) *BookTargets {
+	if len(t.Labels) == 0 {
+		return nil
+	}
+	return &BookTargets{Labels: t.Labels}
 }
 
 func bookStepOf(s runbook.Step) RunbookStep {

@@ -213,7 +213,7 @@ func runOf(r run.Run, lang string, now time.Time) Run {
 // book tells what only the run of a runbook has.
 func (out *Run) book(r run.Run) {
 	out.Params, out.Unapproved = r.Book.Params, desk.Unapproved(r)
-	out.Members = list(r.Book.Service.Members, func(m fleet.Member) RunMember {
+	out.Members = list(r.Book.Mine(), func(m fleet.Member) RunMember {
 		at := r.Book.Members[m.Name]
 		return RunMember{Name: m.Name, Out: at.Out, Did: at.Did, Through: at.Through, Since: at.First.UTC()}
 	})

@@ -17,6 +17,7 @@ type Service struct {
 	Name      string            `json:"name" doc:"Unique among the servers and services of its project." example:"api-extension"`
 	Labels    map[string]string `json:"labels" doc:"Free to use."`
 	Quorum    int               `json:"quorum" doc:"How many members must always stay up." example:"2"`
+	Manager   string            `json:"manager,omitempty" doc:"The server on which things are run that are about the whole service; missing if there is none." example:"mgr1"`
 	With      map[string]string `json:"with" doc:"What runbooks may ask of the service, as {{service.KEY}}."`
 	Members   []ServiceMember   `json:"members" doc:"The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first."`
 	Proxies   []ServiceProxy    `json:"proxies" doc:"The load balancers in front of it."`
@@ -31,6 +32,7 @@ type Service struct {
 type ServiceMember struct {
 	Name   string            `json:"name" minLength:"1" maxLength:"63" doc:"Unique in the service; {{member.name}} unless with says otherwise." example:"ctl1"`
 	Server string            `json:"server,omitempty" maxLength:"63" doc:"The name of the server on which it runs; missing if commands are never run for it." example:"ctl1"`
+	Labels map[string]string `json:"labels,omitempty" doc:"Free to use; runbooks choose members by them." example:"{\"role\":\"control\"}"`
 	Born   time.Time         `json:"born,omitzero" doc:"When it was made: the oldest is maintained first. Missing if that is not known." example:"2026-01-03T02:30:00Z"`
 	With   map[string]string `json:"with,omitempty" doc:"What runbooks may ask of it, as {{member.KEY}}."`
 }
@@ -66,6 +68,7 @@ type ServiceList struct {
 type ServiceInput struct {
 	Labels  map[string]string `json:"labels,omitempty" doc:"Free to use: at most 32, each name and value at most 256 bytes." example:"{\"site\":\"fra1\"}"`
 	Quorum  int               `json:"quorum,omitempty" minimum:"0" maximum:"200" doc:"How many members must always stay up; less than there are. Those that a runbook's maxUnavailable leaves, if left out." example:"2"`
+	Manager string            `json:"manager,omitempty" maxLength:"63" doc:"The name of the server on which things are run that are about the whole service, such as the one with Ansible or the OpenStack client." example:"mgr1"`
 	With    map[string]string `json:"with,omitempty" maxProperties:"32" doc:"What runbooks may ask of the service, as {{service.KEY}}: keys of letters and digits, values of up to 1024 bytes."`
 	Members []ServiceMember   `json:"members" maxItems:"200" doc:"The replicas, in the order in which they are to be maintained."`
 	Probe   *ServiceProbe     `json:"probe,omitempty" doc:"What is asked all the while a run is open on it, so that it is known what its users saw; nothing if left out."`
@@ -82,13 +85,14 @@ type ServiceRunInput struct {
 type ServiceForecastInput struct {
 	Runbook        string            `json:"runbook,omitempty" maxLength:"63" doc:"The runbook's name; needed unless schedule is named." example:"api-extension-restart"`
 	Params         map[string]string `json:"params,omitempty" maxProperties:"32" doc:"Values of the runbook's parameters, as texts."`
+	Only           string            `json:"only,omitempty" maxLength:"63" doc:"The one member that is maintained. Steps of before and after that change something are left out then. All that the runbook is for, if left out." example:"ctl2"`
 	Duration       string            `json:"duration,omitempty" doc:"How long it may take from now, a duration from 1m to 24h; needed unless schedule is named." example:"3h"`
 	Schedule       string            `json:"schedule,omitempty" maxLength:"126" doc:"In the windows of this schedule of the service, with its runbook and parameters: its id or name." example:"weekly"`
 	OverrideFreeze bool              `json:"overrideFreeze,omitempty" doc:"Start although a freeze is in force."`
 }
 
 func (in ServiceForecastInput) spec(at ServicePath) (s desk.BookSpec, err error) {
-	s = desk.BookSpec{Project: at.Project, Service: at.Service, Runbook: in.Runbook, Params: in.Params, Schedule: in.Schedule, OverrideFreeze: in.OverrideFreeze}
+	s = desk.BookSpec{Project: at.Project, Service: at.Service, Runbook: in.Runbook, Params: in.Params, Schedule: in.Schedule, Only: in.Only, OverrideFreeze: in.OverrideFreeze}
 	switch {
 	case in.Schedule == "" && in.Runbook == "":
 		return s, fault.Invalid("runbook", "is required: say it, or a schedule")
@@ -237,7 +241,7 @@ func (d *door) simulateRunbook(ctx context.Context, c desk.Caller, in *simulateS
 func (in ServiceInput) fleet() (fleet.Service, error) {
 	var l lengths
 	s := fleet.Service{
-		Quorum: in.Quorum, With: in.With,
+		Quorum: in.Quorum, Manager: in.Manager, With: in.With,
 		Members: list(in.Members, func(m ServiceMember) fleet.Member { return fleet.Member(m) }),
 		Proxies: list(in.Proxies, func(p ServiceProxy) fleet.Proxy { return fleet.Proxy(p) }),
 	}
@@ -263,7 +267,7 @@ func probeOf(p fleet.Probe) *ServiceProbe {
 func serviceOf(s desk.Service, lang string) Service {
 	t := s.Target
 	return Service{
-		ID: t.ID, Project: t.Project, Name: t.Name, Labels: notNil(t.Labels), Quorum: t.Service.Quorum, With: notNil(t.Service.With),
+		ID: t.ID, Project: t.Project, Name: t.Name, Labels: notNil(t.Labels), Quorum: t.Service.Quorum, Manager: t.Service.Manager, With: notNil(t.Service.With),
 		Members: list(t.Service.Members, func(m fleet.Member) ServiceMember {
 			m.Born = m.Born.UTC()
 			return ServiceMember(m)

@@ -57,8 +57,9 @@ func TestServicesAndRunbooks(t *testing.T) {
 	}
 	in.Probe = client.ServiceProbe{Rate: 10, Slow: "1000ms", Endpoints: []client.ServiceEndpoint{{Name: "list", URL: "https://api/v3", Header: map[string]string{"X": "y"}}}}
 	in.Labels = map[string]string{"site": "fra1"}
+	in.Manager, in.Members[0].Labels = "ctl3", map[string]string{"role": "control"}
 	if s, err = h.member.PutService(ctx, "api", in, nil); err != nil || s.Revision != 2 || s.Labels["site"] != "fra1" ||
-		s.Probe.Rate != 10 || s.Probe.Slow != "1s" || s.Probe.Timeout != "" || s.Probe.Endpoints[0].Header["X"] != "y" {
+		s.Manager != "ctl3" || s.Members[0].Labels["role"] != "control" || s.Probe.Rate != 10 || s.Probe.Slow != "1s" || s.Probe.Timeout != "" || s.Probe.Endpoints[0].Header["X"] != "y" {
 		t.Errorf("changed %+v, %v", s, err)
 	}
 	in.Probe.Endpoints[0].URL = "ftp://api"
@@ -120,6 +121,12 @@ func TestRunOfARunbook(t *testing.T) {
 	}
 	if l, err := h.viewer.ListRuns(ctx, nil); err != nil || len(l.Items) != 0 {
 		t.Errorf("a simulation left %+v", l.Items)
+	}
+
+	forecast, err = h.viewer.SimulateRunbook(ctx, "api", client.ServiceForecastInput{Runbook: "restart", Only: "ctl2", Duration: "3h"}, nil)
+	h.must(err)
+	if n := len(forecast.Steps); n != 7 || forecast.Steps[n-1].Title != "ctl2 ready lb1" || forecast.Outcome != "succeeded" {
+		t.Errorf("of one member it would be %s: %+v", forecast.Outcome, forecast.Steps)
 	}
 
 	ask := client.ServiceRunInput{Runbook: "restart", Duration: "3h", Reason: "PCO-1981"}
@@ -219,7 +226,7 @@ func TestRunbooksAreRefused(t *testing.T) {
 		{"PUT /v1/runbooks/r", step(""), "member.do", "does nothing"},
 		{"PUT /v1/runbooks/r", step(`{"kind":"command"}`), "member.do[0].name", "is required"},
 		{"PUT /v1/runbooks/r", step(`{"name":"x","kind":"reboot"}`), "member.do[0].kind", "command, check, backup"},
-		{"PUT /v1/runbooks/r", step(`{"name":"x","kind":"command","on":"everywhere"}`), "member.do[0].on", "member, others"},
+		{"PUT /v1/runbooks/r", step(`{"name":"x","kind":"command","on":"everywhere"}`), "member.do[0].on", "member, first"},
 		{"PUT /v1/runbooks/r", step(`{"name":"x","kind":"command","on":"member"}`), "member.do[0].command", "goes with"},
 		{"PUT /v1/runbooks/r", step(`{"name":"x","kind":"http"}`), "member.do[0].with.url", "is needed"},
 		{"PUT /v1/runbooks/r", step(`{"name":"x","kind":"http","with":{"url":"{{param.x}}"}}`), "member.do[0].with.url", "no parameter"},
@@ -242,6 +249,11 @@ func TestRunbooksAreRefused(t *testing.T) {
 		{"POST /v1/services/api/runs", `{"runbook":"restart","duration":"1h","params":{"colour":"red"}}`, "params.colour", "no parameter"},
 		{"POST /v1/services/bare/runs", `{"runbook":"restart","duration":"1h"}`, "members.ctl2.with.url", "{{member.url}}"},
 		{"POST /v1/services/bare/simulate", `{"runbook":"small","duration":"1h"}`, "members.ctl2.with.url", "{{member.url}}"},
+		{"POST /v1/services/api/runs", `{"runbook":"restart","duration":"1h","only":"ctl9"}`, "only", "no member that"},
+		{"PUT /v1/services/new", `{"members":[{"name":"a"}],"manager":"ctl9"}`, "manager", "no server"},
+		{"PUT /v1/services/new", `{"members":[{"name":"a","labels":{"":"x"}}]}`, "members.a.labels", "1 to 256"},
+		{"PUT /v1/runbooks/r", strings.Replace(step(good), "{", `{"batches":[2],`, 1), "batches[0]", "maxUnavailable"},
+		{"PUT /v1/runbooks/r", strings.Replace(step(good), "{", `{"targets":{"labels":{"role":""},"names":[]},`, 1), "targets.names", "unexpected"},
 		{"GET /v1/runs?server=ctl1&service=api", "", "service", "goes without server"},
 		{"GET /v1/schedules?server=ctl1&service=api", "", "service", "goes without server"},
 		{"PUT /v1/services/api/schedules/w", onService(``), "runbook", "is missing"},

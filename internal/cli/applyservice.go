@@ -58,6 +58,7 @@ func (d *document) checkRunbook() error {
 func (r *RunbookDoc) input() client.RunbookInput {
 	return client.RunbookInput{
 		Title: r.Title, Description: r.Description, Params: r.Params, MaxUnavailable: r.MaxUnavailable, Budget: r.Budget,
+		Targets: r.Targets, Order: r.Order, Batches: r.Batches, Pause: r.Pause,
 		Prove: r.Prove, Before: r.Before, Member: r.Member, After: r.After,
 	}
 }
@@ -67,13 +68,14 @@ func (r *RunbookDoc) input() client.RunbookInput {
 func (r *RunbookDoc) is(have *client.Runbook) bool {
 	return plainBook(r.input()) == plainBook(client.RunbookInput{
 		Title: have.Title, Description: have.Description, Params: have.Params, MaxUnavailable: have.MaxUnavailable, Budget: have.Budget,
+		Targets: have.Targets, Order: have.Order, Batches: have.Batches, Pause: have.Pause,
 		Prove: have.Prove, Before: have.Before, Member: have.Member, After: have.After,
 	})
 }
 
 // plainBook is a runbook as text, the same for all ways to write it.
 func plainBook(b client.RunbookInput) string {
-	b.MaxUnavailable, b.Budget = max(b.MaxUnavailable, 1), plainLength(b.Budget)
+	b.MaxUnavailable, b.Budget, b.Pause = max(b.MaxUnavailable, 1), plainLength(b.Budget), plainLength(b.Pause)
 	checks := make([]client.RunbookCheck, 0, len(b.Prove))
 	for _, c := range b.Prove {
 		for _, text := range []*string{&c.Estimate, &c.Timeout, &c.Fresh, &c.Settle} {
@@ -114,11 +116,11 @@ func plainLength(text string) string {
 
 // is reports whether a service is as the document says.
 func (d *ServiceDoc) is(have *client.Service) bool {
-	same := d.Quorum == have.Quorum && maps.Equal(d.Labels, have.Labels) && maps.Equal(d.With, have.With) &&
+	same := d.Quorum == have.Quorum && d.Manager == have.Manager && maps.Equal(d.Labels, have.Labels) && maps.Equal(d.With, have.With) &&
 		len(d.Members) == len(have.Members) && len(d.Proxies) == len(have.Proxies)
 	for i := 0; same && i < len(d.Members); i++ {
 		a, b := d.Members[i], have.Members[i]
-		same = a.Name == b.Name && a.Server == b.Server && a.Born.Equal(b.Born) && maps.Equal(a.With, b.With)
+		same = a.Name == b.Name && a.Server == b.Server && a.Born.Equal(b.Born) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.With, b.With)
 	}
 	same = same && plainProbe(d.Probe) == plainProbe(have.Probe)
 	for i := 0; same && i < len(d.Proxies); i++ {

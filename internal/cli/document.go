@@ -84,8 +84,8 @@ var kinds = map[string][]string{
 		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
 	"Schedule": {"kind", "project", "server", "service", "name", "runbook", "params", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
-	"Service":  {"kind", "project", "name", "labels", "quorum", "with", "members", "proxies", "probe"},
-	"Runbook":  {"kind", "project", "name", "title", "description", "params", "maxUnavailable", "budget", "prove", "before", "member", "after"},
+	"Service":  {"kind", "project", "name", "labels", "quorum", "manager", "with", "members", "proxies", "probe"},
+	"Runbook":  {"kind", "project", "name", "title", "description", "params", "targets", "order", "maxUnavailable", "batches", "pause", "budget", "prove", "before", "member", "after"},
 }
 
 // name is how a person names what the document is about.

@@ -162,7 +162,7 @@ func (a *app) describeRunbook() *cobra.Command {
 
 func (a *app) tellRunbook(w io.Writer, b *client.Runbook) {
 	pairs(w, "Runbook", b.Name, "Project", b.Project, "Title", clean(b.Title), "About", clean(b.Description),
-		"Out at once", fmt.Sprint(b.MaxUnavailable), "Budget", b.Budget, "Changed", at(b.Changed, a.local))
+		"Members", labels(b.Targets.Labels), "Order", string(b.Order), "Out at once", fmt.Sprint(b.MaxUnavailable), "Batches", batchWords(b), "Budget", b.Budget, "Changed", at(b.Changed, a.local))
 	if len(b.Params) > 0 {
 		fmt.Fprintln(w, "\nParameters")
 		t := newTable("NAME", "TYPE", "IF LEFT OUT", "ABOUT")
@@ -192,6 +192,22 @@ func (a *app) tellRunbook(w io.Writer, b *client.Runbook) {
 		}
 		t.dropEmpty().print(w, "  ")
 	}
+}
+
+// batchWords is "1, 2, 2, … with 10m between"; empty if there are none.
+func batchWords(b *client.Runbook) string {
+	if len(b.Batches) == 0 {
+		return ""
+	}
+	var sizes []string
+	for _, n := range b.Batches {
+		sizes = append(sizes, fmt.Sprint(n))
+	}
+	words := strings.Join(append(sizes, sizes[len(sizes)-1], "…"), ", ")
+	if b.Pause != "" {
+		words += " with " + b.Pause + " between"
+	}
+	return words
 }
 
 func needed(p client.RunbookParam) string {
@@ -277,7 +293,8 @@ schedules is opened ahead: it begins in the next window.
 With --watch the command ends with the run: exit code 0 if it succeeded, 10 if it
 failed, 11 if it was aborted.`,
 		Example: `  upkeep roll api-extension api-extension-restart --duration 3h --reason PCO-1981 --watch
-  upkeep roll keystone keystone-restart --param port=5000`,
+  upkeep roll keystone keystone-restart --param port=5000
+  upkeep roll keystone keystone-restart --only ctl2`,
 		Args: takes(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if in.Params, err = params.values(); err != nil {
@@ -317,6 +334,7 @@ failed, 11 if it was aborted.`,
 	params.add(f)
 	f.StringVar(&in.Duration, "duration", "", "how long it may take, from 1m to 24h; what is left then is not begun; 2h if not said")
 	f.StringVar(&in.Schedule, "in-window", "", "in the next window of this schedule of the service, with its runbook")
+	f.StringVar(&in.Only, "only", "", "the one member to maintain; what changes the service as a whole is left out then")
 	f.StringVar(&in.Reason, "reason", "", "why; the history keeps it")
 	f.BoolVar(&in.OverrideFreeze, "override-freeze", false, "start although a freeze is in force; needs --reason")
 	f.BoolVarP(&watch, "watch", "w", false, "watch it until it ends")

@@ -94,11 +94,11 @@ func (a *app) describeService() *cobra.Command {
 
 func (a *app) tellService(w io.Writer, s *client.Service) {
 	pairs(w, "Service", s.Name, "Project", s.Project, "ID", s.ID, "Labels", labels(s.Labels), "Quorum", fmt.Sprintf("%d of %d must stay up", s.Quorum, len(s.Members)),
-		"With", labels(s.With), "Created", at(s.Created, a.local))
+		"Manager", s.Manager, "With", labels(s.With), "Created", at(s.Created, a.local))
 	fmt.Fprintln(w, "\nMembers")
-	t := newTable("NAME", "SERVER", "SINCE", "WITH")
+	t := newTable("NAME", "SERVER", "LABELS", "SINCE", "WITH")
 	for _, m := range s.Members {
-		t.add(clean(m.Name), m.Server, moment(m.Born, a.local), labels(m.With))
+		t.add(clean(m.Name), m.Server, labels(m.Labels), moment(m.Born, a.local), labels(m.With))
 	}
 	t.dropEmpty().print(w, "  ")
 	if len(s.Proxies) > 0 {

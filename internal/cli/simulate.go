@@ -17,6 +17,7 @@ func (a *app) simulateCommand() *cobra.Command {
 	var in client.SimulationInput
 	var policy policyFlags
 	var params paramFlags
+	var only string
 	cmd := &cobra.Command{
 		Use: "simulate SERVER | SERVICE RUNBOOK | SERVICE --schedule NAME", Short: "What a run would do, in which order, and when; touches nothing",
 		Long: `Forecasts a run with the planner that real runs use, from what the server looked
@@ -35,14 +36,14 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 2 {
 				if in.Schedule != "" || in.UpdatePolicy != "" || in.RRule != "" || policy.policy() != nil {
-					return usagef("a runbook takes --param, --duration and --override-freeze only")
+					return usagef("a runbook takes --param, --only, --duration and --override-freeze only")
 				}
 				return a.simulateRunbook(cmd.Context(), args[0], client.ServiceForecastInput{
-					Runbook: args[1], Duration: first(in.Duration, defaultRun), OverrideFreeze: in.OverrideFreeze,
+					Runbook: args[1], Only: only, Duration: first(in.Duration, defaultRun), OverrideFreeze: in.OverrideFreeze,
 				}, params)
 			}
-			if len(params.all) > 0 {
-				return usagef("--param goes with a runbook: simulate SERVICE RUNBOOK")
+			if len(params.all) > 0 || only != "" {
+				return usagef("--param and --only go with a runbook: simulate SERVICE RUNBOOK")
 			}
 			in.Server, in.Policy = args[0], policy.policy()
 			if err := policy.check(); err != nil {
@@ -72,6 +73,7 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 		},
 	}
 	params.add(cmd.Flags())
+	cmd.Flags().StringVar(&only, "only", "", "the one member of the service that would be maintained")
 	cmd.Flags().StringVar(&in.Schedule, "schedule", "", "in the windows of this schedule of the server or service")
 	cmd.Flags().StringVar(&in.UpdatePolicy, "policy", "", "as this policy, by name or id, says, in the windows that it would give the server")
 	cmd.Flags().StringVar(&in.RRule, "rrule", "", "in a window that nobody has yet, as RFC 5545 writes it")

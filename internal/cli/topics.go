@@ -133,7 +133,9 @@ Keys that are not listed here are refused.
     - name: ctl1
       server: ctl1         # on which it runs; for commands on its host
       born: 2026-01-03T00:00:00Z  # if known: the oldest goes first
+      labels: {role: control}  # runbooks choose by them
       with: {url: "http://ctl1:8090"}  # {{member.url}}
+  manager: mgr1            # the server on which things are run that are about all of it
   proxies:
     - {name: lb1, with: {socket: "tcp:lb1:9999"}}  # {{proxy.socket}}
   probe:                   # what is asked all the while a run is open on it
@@ -149,7 +151,11 @@ Keys that are not listed here are refused.
   description: Free text
   params:                  # values that a run is given: {{param.port}}
     - {name: port, type: integer, default: "8090"}
+  targets: {labels: {role: control}}  # which members; all if left out
+  order: listed            # oldest, listed or reversed
   maxUnavailable: 1        # members out at once; 1 if left out
+  batches: [1]             # sizes of the first batch, the second, …; the last one repeats
+  pause: 10m               # between batches
   budget: 5m               # how long one member may be out
   prove: []                # what must hold, fresh, before each member
   before: []               # once, before the first member

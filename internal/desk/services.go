@@ -62,6 +62,9 @@ func (d *Desk) PutService(ctx context.Context, c Caller, s ServiceSpec) (out fle
 		if _, err := store.Hosts(tx, t); err != nil {
 			return "", err
 		}
+		if _, err := store.Manager(tx, t); err != nil {
+			return "", err
+		}
 		if out, err = tx.PutTarget(t); err != nil {
 			return "", err
 		}
@@ -257,6 +260,7 @@ type BookSpec struct {
 	Service        string // id or name
 	Runbook        string
 	Params         map[string]string
+	Only           string        // the one member that is maintained; empty: all that the runbook is for
 	Duration       time.Duration // how long it may take
 	Schedule       string        // id or name: in its windows, as it says; in place of runbook, parameters and duration
 	Reason         string
@@ -305,6 +309,7 @@ func (d *Desk) openBook(tx store.Tx, c Caller, verb identity.Verb, s BookSpec, i
 	if err != nil {
 		return r, nil, err
 	}
+	o.Only = s.Only
 	return store.OpenBook(tx, o, s.Runbook, s.Params, now)
 }
 

@@ -144,12 +144,16 @@ func (t Target) Validate() error {
 	if t.Group != "" && !groupName.MatchString(t.Group) {
 		return fault.Invalid("group", "%q is no group name: 1 to 63 letters, digits, dots, dashes and underscores", t.Group)
 	}
-	if len(t.Labels) > MaxLabels {
-		return fault.Invalid("labels", "at most %d, not %d", MaxLabels, len(t.Labels))
+	return validLabels("labels", t.Labels)
+}
+
+func validLabels(field string, labels map[string]string) error {
+	if len(labels) > MaxLabels {
+		return fault.Invalid(field, "at most %d, not %d", MaxLabels, len(labels))
 	}
-	for k, v := range t.Labels {
+	for k, v := range labels {
 		if k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes {
-			return fault.Invalid("labels", "key and value of %q must have 1 to %d bytes", k, MaxLabelBytes)
+			return fault.Invalid(field, "key and value of %q must have 1 to %d bytes", k, MaxLabelBytes)
 		}
 	}
 	return nil

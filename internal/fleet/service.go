@@ -11,6 +11,7 @@ import (
 // quorum must always be up, behind proxies.
 type Service struct {
 	Quorum  int               // members that must stay up; at least 1
+	Manager string            // the name of the server on which things are run that are about all of it; empty: there is none
 	With    map[string]string // what runbooks may ask of the service
 	Members []Member          // oldest first where their ages are known, else in the order in which they are maintained
 	Proxies []Proxy
@@ -21,6 +22,7 @@ type Service struct {
 type Member struct {
 	Name   string
 	Server string            // the name of the server on which it runs; empty: none that has an agent of ours
+	Labels map[string]string // free to use; runbooks choose by them
 	Born   time.Time         // zero: unknown
 	With   map[string]string // what runbooks may ask of it, such as url or address
 }
@@ -66,6 +68,9 @@ func (s Service) Validate() error {
 			return fault.Invalid("members", "%q stands twice", m.Name)
 		}
 		seen[m.Name] = true
+		if err := validLabels("members."+m.Name+".labels", m.Labels); err != nil {
+			return err
+		}
 		if err := validWith("members."+m.Name+".with", m.With); err != nil {
 			return err
 		}

@@ -116,16 +116,12 @@ func (d *decider) sequence(n Node) {
 	}
 }
 
-// rolling lets members in, oldest first. A member counts as down from its
+// rolling lets members in, oldest first, and in the plan's own order where
+// ages are the same or not known. A member counts as down from its
 // first step's start until its last step's end.
 func (d *decider) rolling(n Node) {
 	members := slices.Clone(n.Children)
-	slices.SortStableFunc(members, func(a, b Node) int {
-		if c := a.Born.Compare(b.Born); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Member, b.Member)
-	})
+	slices.SortStableFunc(members, func(a, b Node) int { return a.Born.Compare(b.Born) })
 	down := map[string]bool{}
 	for _, m := range members {
 		_, elsewhere := d.w.Down[m.Member]

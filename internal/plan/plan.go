@@ -80,7 +80,7 @@ type Step struct {
 	Here     bool              // the control plane's own hands do it
 	Title    string            // what it is called, for people; empty: its action says it
 	Member   string            // the member of a service that it is about; empty: none
-	At       string            // the member on whose host it is done; empty: none
+	At       string            // the member on whose host it is done, or the manager; empty: none
 	Phase    Phase             // of a runbook
 
 	Disrupts bool

@@ -19,9 +19,11 @@ type ServiceView struct {
 	Name    string
 	Service fleet.Service
 	Hosts   map[string]string // member → the id of its server
+	Manager string            // the id of the server that Service.Manager names
 	Pace    fleet.Pace        // the service's own
 	Book    runbook.Book
 	Params  map[string]string
+	Only    string // the one member that is maintained; empty: all that the runbook is for
 
 	// Leave asks for what is left of members that are out, and nothing else:
 	// those of whom something was done are put back when they are ready, the
@@ -54,30 +56,119 @@ func Service(v ServiceView, generation int64) (root Node, proofs map[string]Proo
 		}
 		return root, nil, b.err
 	}
-	if !v.Opened {
-		b.add(&root, v.Book.Before, nil, PhaseBefore)
+	b.all = Maintained(v.Service, v.Book)
+	mine := v.Mine()
+	b.check(mine)
+	if b.err != nil {
+		return root, nil, b.err
 	}
-	group := Node{ID: b.id("members"), Shape: Rolling, Limits: Limits{MaxUnavailable: max(v.Book.MaxUnavailable, 1)}}
-	for _, m := range v.Service.Members {
-		if !v.Through[m.Name] {
-			group.Children = append(group.Children, b.member(m))
+	if !v.Opened {
+		b.add(&root, v.once(v.Book.Before), nil, PhaseBefore)
+	}
+	root.Children = append(root.Children, b.batches(mine)...)
+	b.add(&root, v.After(), nil, PhaseAfter)
+	return root, b.proofs, b.err
+}
+
+// Maintained lists the members that a runbook is for, in the order in which it
+// maintains them. Their ages are known only where age is the order.
+func Maintained(s fleet.Service, book runbook.Book) []fleet.Member {
+	var all []fleet.Member
+	byAge := book.Order == runbook.ByAge || book.Order == runbook.Oldest
+	for _, m := range s.Members {
+		if book.Targets.Matches(m.Labels) {
+			all = append(all, m)
+			byAge = byAge && !m.Born.IsZero()
 		}
 	}
-	// Those that are through are up, as the proofs say: the quorum of the rest.
-	if up := len(v.Service.Members) - len(group.Children); v.Service.Quorum > up {
-		group.Limits.Quorum = v.Service.Quorum - up
+	if byAge {
+		slices.SortStableFunc(all, func(a, b fleet.Member) int { return a.Born.Compare(b.Born) })
+		return all
 	}
-	if len(group.Children) > 0 {
-		root.Children = append(root.Children, group)
+	for i := range all {
+		all[i].Born = time.Time{}
 	}
-	b.add(&root, v.Book.After, nil, PhaseAfter)
-	return root, b.proofs, b.err
+	if book.Order == runbook.Reversed {
+		slices.Reverse(all)
+	}
+	return all
+}
+
+// Mine lists the members that the run maintains, in order.
+func (v ServiceView) Mine() []fleet.Member {
+	return slices.DeleteFunc(Maintained(v.Service, v.Book), func(m fleet.Member) bool { return v.Only != "" && m.Name != v.Only })
+}
+
+// After is what is done once after the members.
+func (v ServiceView) After() []runbook.Step { return v.once(v.Book.After) }
+
+// once leaves out what changes the service as a whole where only one member is
+// maintained: a schema must not be contracted while the others still need it.
+func (v ServiceView) once(steps []runbook.Step) []runbook.Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s runbook.Step) bool { return v.Only != "" && s.Kind.Disrupts() })
+}
+
+// check refuses members that can't be maintained as the runbook says.
+func (b *bookPlan) check(mine []fleet.Member) {
+	switch {
+	case len(b.all) == 0:
+		b.refuse("members", "none of them has the labels that the runbook %s is for", b.v.Book.Name)
+	case len(mine) == 0:
+		b.refuse("only", "%q is no member that the runbook %s is for", b.v.Only, b.v.Book.Name)
+	case b.v.Book.Order != runbook.Oldest:
+	default:
+		for _, m := range b.all {
+			if m.Born.IsZero() {
+				b.refuse("members", "the runbook wants the oldest first, and the ages (born) of some are not known")
+			}
+		}
+	}
+}
+
+// batches are the members that are not through, as one rolling group for each
+// batch of the runbook.
+func (b *bookPlan) batches(mine []fleet.Member) (groups []Node) {
+	begun := 0 // the newest batch of which a member is through: what is left of it follows without a pause
+	for i, m := range mine {
+		batch := b.v.Book.BatchOf(i)
+		if b.v.Through[m.Name] {
+			begun = batch
+			continue
+		}
+		n, id := b.member(m), b.id("members", fmt.Sprint(batch+1))
+		if len(groups) == 0 || groups[len(groups)-1].ID != id {
+			groups = append(groups, Node{ID: id, Shape: Rolling, Limits: Limits{MaxUnavailable: max(b.v.Book.MaxUnavailable, 1)}})
+			if batch > begun && b.v.Book.Pause > 0 && len(n.Children) > 0 {
+				pause(&n.Children[0].Step, b.v.Book.Pause)
+			}
+		}
+		g := &groups[len(groups)-1]
+		g.Children = append(g.Children, n)
+	}
+	for i := range groups {
+		// The members that are not in it are up, as the proofs say: the quorum of the rest.
+		if up := len(b.v.Service.Members) - len(groups[i].Children); b.v.Service.Quorum > up {
+			groups[i].Limits.Quorum = b.v.Service.Quorum - up
+		}
+	}
+	return groups
+}
+
+// pause makes a step wait as one that soaks does. Nobody overtakes the first
+// member of a batch, so its first step holds all of them; and its proofs are
+// asked after the pause.
+func pause(s *Step, d time.Duration) {
+	s.Soak = max(s.Soak, d)
+	if need := FactSoaked + s.ID; !slices.Contains(s.Needs, need) {
+		s.Needs = slices.Insert(s.Needs, 0, need)
+	}
 }
 
 type bookPlan struct {
 	v          ServiceView
 	generation int64
 	proofs     map[string]Proof
+	all        []fleet.Member // that the runbook is for, in order
 	err        error
 }
 
@@ -184,8 +275,14 @@ func (b *bookPlan) steps(s runbook.Step, m *fleet.Member, phase Phase) (nodes []
 		}
 	}()
 	switch s.On {
-	case runbook.Here, runbook.Self:
+	case runbook.Here, runbook.Self, runbook.Manager:
 		return []Node{b.leaf(s, m, nil, phase, path)}
+	case runbook.First, runbook.Last:
+		one := b.all[0]
+		if s.On == runbook.Last {
+			one = b.all[len(b.all)-1]
+		}
+		return []Node{b.leaf(s, &one, nil, phase, append(path, one.Name))}
 	case runbook.Proxies:
 		if len(b.v.Service.Proxies) == 0 {
 			b.refuse("proxies", "is empty: step %s of the runbook is done at the service's proxies", s.Name)
@@ -203,6 +300,21 @@ func (b *bookPlan) steps(s runbook.Step, m *fleet.Member, phase Phase) (nodes []
 	return nodes
 }
 
+// host is where a step is done that a host's agent does: the server's id, and
+// its name for people.
+func (b *bookPlan) host(s runbook.Step, m *fleet.Member) (id, name string) {
+	if s.On == runbook.Manager {
+		if b.v.Manager == "" {
+			b.refuse("manager", "is needed: step %s of the runbook is done on the host that the service names as its manager", s.Name)
+		}
+		return b.v.Manager, b.v.Service.Manager
+	}
+	if id = b.v.Hosts[m.Name]; id == "" {
+		b.refuse("members."+m.Name+".server", "is needed: step %s is done on its host", s.Name)
+	}
+	return id, m.Name
+}
+
 // leaf is one step at one place: at m, at p, or here. path makes its id.
 func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase Phase, path []string) Node {
 	names := runbook.Names{"param": b.v.Params, "service": named(b.v.Service.With, b.v.Name)}
@@ -216,11 +328,9 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 	if missing != "" {
 		b.refuse(b.lacks(missing, m, p), "is missing: step %s of the runbook asks for {{%s}}", s.Name, missing)
 	}
-	target := b.v.ID
-	if s.Kind.Names() {
-		if target = b.v.Hosts[m.Name]; target == "" {
-			b.refuse("members."+m.Name+".server", "is needed: step %s runs the command %q on its host", s.Name, s.Command)
-		}
+	target, at := b.v.ID, ""
+	if s.Kind.OnHost() {
+		target, at = b.host(s, m)
 	}
 	est := s.Estimate
 	if est == 0 {
@@ -231,7 +341,7 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 		timeout = max(4*est, minBookTimeout)
 	}
 	st := Step{
-		ID: b.id(path...), Target: target, Action: s.Kind, Command: s.Command, With: with, Here: !s.Kind.Names(),
+		ID: b.id(path...), Target: target, Action: s.Kind, Command: s.Command, With: with, Here: !s.Kind.OnHost(), At: at,
 		Disrupts: s.Kind.Disrupts(), Estimate: est, Timeout: timeout, Attempts: attempts(s), Every: bookRetry, Undo: UndoNone,
 		Title: strings.Join(path, " "), Phase: phase,
 	}
@@ -242,9 +352,6 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 		st.Undo = ForwardOnly
 	case phase == PhaseDrain && st.Disrupts:
 		st.Undo = UndoReverse
-	}
-	if s.Kind.Names() {
-		st.At = m.Name
 	}
 	if phase != PhaseBefore && phase != PhaseAfter {
 		st.Member = path[0]

@@ -23,6 +23,8 @@ type Book struct {
 	Params  map[string]string
 	Service fleet.Service
 	Hosts   map[string]string // member → the id of its server
+	Manager string            // the id of the server that the service names as its manager; empty: no step is done there
+	Only    string            // the one member that is maintained; empty: all that the runbook is for
 
 	Opened    bool                 // what comes before the members is done
 	Members   map[string]Member    // by name; one that is missing was not begun
@@ -104,8 +106,8 @@ func fits(root plan.Node, w window.Window) error {
 
 func (r Run) serviceView(pace fleet.Pace) plan.ServiceView {
 	v := plan.ServiceView{
-		ID: r.Target, Name: r.Name, Service: r.Book.Service, Hosts: r.Book.Hosts, Pace: pace,
-		Book: r.Book.Runbook, Params: r.Book.Params, Opened: r.Book.Opened,
+		ID: r.Target, Name: r.Name, Service: r.Book.Service, Hosts: r.Book.Hosts, Manager: r.Book.Manager, Pace: pace,
+		Book: r.Book.Runbook, Only: r.Book.Only, Params: r.Book.Params, Opened: r.Book.Opened,
 		Out: map[string]bool{}, Did: map[string]bool{}, Through: map[string]bool{},
 	}
 	for name, m := range r.Book.Members {
@@ -212,7 +214,7 @@ func (t *ticker) moveBook() bool {
 	case t.broken() != "":
 		return true // it is halted: a person says resume, or abort
 	case t.throughPlan() && t.allThrough():
-		return t.stopBook(Succeeded, fmt.Sprintf("%s through, at most %d out at once", plan.Count(len(t.r.Book.Service.Members), "member"), max(t.r.Book.Runbook.MaxUnavailable, 1)))
+		return t.stopBook(Succeeded, fmt.Sprintf("%s through, at most %d out at once", plan.Count(len(t.r.Book.Mine()), "member"), max(t.r.Book.Runbook.MaxUnavailable, 1)))
 	case t.throughPlan():
 		return t.planBook(false) // what was put back early is taken up again
 	case t.occasion().IsZero() && !t.leaving():
@@ -234,7 +236,7 @@ func (t *ticker) planBook(leave bool) bool {
 	if len(root.Children) == 0 {
 		return true
 	}
-	why := fmt.Sprintf("%s left of %d", plan.Count(t.left(), "member"), len(t.r.Book.Service.Members))
+	why := fmt.Sprintf("%s left of %d", plan.Count(t.left(), "member"), len(t.r.Book.Mine()))
 	if leave {
 		why = "what is out is put back"
 	}
@@ -278,9 +280,14 @@ func (t *ticker) outside() []string {
 	return out
 }
 
+// Mine lists the members that the run maintains, in order.
+func (b Book) Mine() []fleet.Member {
+	return plan.ServiceView{Service: b.Service, Book: b.Runbook, Only: b.Only}.Mine()
+}
+
 // left counts the members that are not through.
 func (t *ticker) left() int {
-	n := len(t.r.Book.Service.Members)
+	n := len(t.r.Book.Mine())
 	for _, m := range t.r.Book.Members {
 		if m.Through {
 			n--
@@ -295,7 +302,7 @@ func (t *ticker) allThrough() bool {
 			return t.left() == 0
 		}
 	}
-	return t.left() == 0 && len(t.r.Book.Runbook.After) == 0
+	return t.left() == 0 && len(t.r.serviceView(nil).After()) == 0
 }
 
 // throughPlan reports whether every step of the plan is done.

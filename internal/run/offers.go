@@ -7,7 +7,6 @@ import (
 
 	"upkeep/internal/action"
 	"upkeep/internal/fault"
-	"upkeep/internal/fleet"
 	"upkeep/internal/plan"
 )
 
@@ -16,7 +15,7 @@ import (
 // is out. seen is what a server looked like, by its id; nil if nobody knows,
 // and then its agent says so. The run is one that OpenBook has made.
 func (r Run) Offered(seen map[string]*action.Observation) error {
-	root, proofs, err := plan.Service(r.serviceView(fleet.Pace{}), 1)
+	root, proofs, err := plan.Service(r.serviceView(nil), 1)
 	if err != nil {
 		return err
 	}

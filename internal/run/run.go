@@ -148,6 +148,7 @@ type Opening struct {
 	Since    time.Time // when it could have begun at the earliest; zero: now
 	Window   window.Window
 	Override plan.Override
+	Only     string // of a runbook: the one member that is maintained; empty: all that it is for
 }
 
 // Open makes a run. It does nothing yet; its first tick does.
@@ -184,6 +185,9 @@ func (r Run) ClaimKeys() []string {
 		if key := TargetKey(r.Book.Hosts[member]); !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
+	}
+	if key := TargetKey(r.Book.Manager); r.Book.Manager != "" && !slices.Contains(keys, key) {
+		keys = append(keys, key)
 	}
 	return keys
 }

@@ -23,7 +23,11 @@ type Book struct {
 	Description string
 	Params      []Param
 
+	Targets        Targets
+	Order          Order
 	MaxUnavailable int           // members out at once; 0 means 1
+	Batches        []int         // how many members are in the first batch, the second, …; the last one repeats; nil: all are in one
+	Pause          time.Duration // how long nothing is begun between two batches
 	Budget         time.Duration // what one member may take from its first step to its last; 0: no limit
 	Prove          []Check       // what must hold, fresh, before each member is taken out
 
@@ -70,6 +74,9 @@ type On string
 const (
 	Here    On = ""        // by the control plane itself, for the member if there is one
 	Self    On = "member"  // on the member's host
+	First   On = "first"   // for the first member that is maintained, where there is no member otherwise
+	Last    On = "last"    // for the last one
+	Manager On = "manager" // on the host that the service names for what is about all of it
 	Others  On = "others"  // for each other member, by the control plane; checks only
 	All     On = "all"     // for each member
 	Proxies On = "proxies" // for each of the service's proxies, by the control plane
@@ -158,6 +165,9 @@ func (b Book) Validate() error {
 		return fault.Invalid("member.await", "is empty: nothing would prove that a member is ready before the next one is taken out")
 	case len(b.Member.Drain) > 0 && len(b.Member.Ready) == 0:
 		return fault.Invalid("member.ready", "is empty: what is drained is to be put back")
+	}
+	if err := b.validOrder(); err != nil {
+		return err
 	}
 	if err := b.validParams(); err != nil {
 		return err
@@ -317,7 +327,7 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 		case len(value) > action.MaxValue:
 			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), action.MaxValue)
 		}
-		if err := b.validPlaces(field+".with."+key, value, in.once && s.On != All, s.On != Proxies); err != nil {
+		if err := b.validPlaces(field+".with."+key, value, in.once && s.On != All && s.On != First && s.On != Last, s.On != Proxies); err != nil {
 			return err
 		}
 	}
@@ -350,16 +360,18 @@ func validHold(field string, in phase, s Step) error {
 
 // validPlace is about where a step is done.
 func validPlace(field string, in phase, s Step) error {
-	named := s.Kind.Names()
+	onHost := s.Kind.OnHost()
 	switch {
-	case !slices.Contains([]On{Here, Self, Others, All, Proxies}, s.On):
-		return fault.Invalid(field+".on", "must be member, others, all, proxies or left out, not %q", s.On)
-	case named && s.On != Self && s.On != All && s.On != Others:
-		return fault.Invalid(field+".on", "a %s runs on a host: say member, others or all", s.Kind)
-	case !named && s.On == Self:
-		return fault.Invalid(field+".on", "a %s is done by the control plane and not on the member's host: leave it out, or say others, all or proxies", s.Kind)
+	case !slices.Contains([]On{Here, Self, First, Last, Manager, Others, All, Proxies}, s.On):
+		return fault.Invalid(field+".on", "must be member, first, last, manager, others, all, proxies or left out, not %q", s.On)
+	case onHost && (s.On == Here || s.On == Proxies):
+		return fault.Invalid(field+".on", "a %s runs on a host: say member, first, last, manager, others or all", s.Kind)
+	case !onHost && (s.On == Self || s.On == Manager):
+		return fault.Invalid(field+".on", "a %s is done by the control plane and not on a host: leave it out, or say first, last, others, all or proxies", s.Kind)
 	case in.once && (s.On == Self || s.On == Others):
-		return fault.Invalid(field+".on", "there is no member here: say all, proxies, or leave it out")
+		return fault.Invalid(field+".on", "there is no member here: say first, last, manager, all, proxies, or leave it out")
+	case !in.once && (s.On == First || s.On == Last):
+		return fault.Invalid(field+".on", "is for what is done once, in before and after: here each member has its own turn")
 	case !in.once && (s.On == Others || s.On == All) && s.Kind.Disrupts():
 		return fault.Invalid(field+".on", "the others are only looked at while a member is out")
 	}

@@ -105,9 +105,21 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"member.ready[0].with.header.Host", "is nothing that the kind balance knows", func(b *runbook.Book) { with(&b.Member.Ready[0], "header.Host", "x") }},
 		{"member.do[0].timeout", "estimate", func(b *runbook.Book) { b.Member.Do[0].Estimate, b.Member.Do[0].Timeout = 2, 1 }},
 		{"member.do[0].name", "stands twice", func(b *runbook.Book) { b.Member.Do[0].Name = "drain" }},
-		{"member.await[0].on", "not on the member's host", func(b *runbook.Book) { b.Member.Await[0].On = runbook.Self }},
+		{"member.await[0].on", "not on a host", func(b *runbook.Book) { b.Member.Await[0].On = runbook.Self }},
 		{"member.await[0].approval", "brought back", func(b *runbook.Book) { b.Member.Await[0].Approval = true }},
 		{"member.ready[0].noReturn", "brought back", func(b *runbook.Book) { b.Member.Ready[0].NoReturn = true }},
+		{"targets.labels", "1 to 256", func(b *runbook.Book) { b.Targets.Labels = map[string]string{"": "x"} }},
+		{"order", "oldest, listed, reversed", func(b *runbook.Book) { b.Order = "random" }},
+		{"batches[1]", "from 1 to maxUnavailable, which is 1, not 2", func(b *runbook.Book) { b.Batches = []int{1, 2} }},
+		{"batches[0]", "not 0", func(b *runbook.Book) { b.Batches = []int{0} }},
+		{"pause", "batches is missing", func(b *runbook.Book) { b.Pause = 1 }},
+		{"pause", "0 to 24h", func(b *runbook.Book) { b.Pause = -1 }},
+		{"member.do[0].on", "each member has its own turn", func(b *runbook.Book) { b.Member.Do[0].On = runbook.First }},
+		{"member.await[0].on", "not on a host", func(b *runbook.Book) { b.Member.Await[0].On = runbook.Manager }},
+		{"after[0].on", "no member here", func(b *runbook.Book) { b.After[0].On = runbook.Self }},
+		{"before[0].with.url", "no member here", func(b *runbook.Book) {
+			b.Before[0].Kind, b.Before[0].Command, b.Before[0].On = action.Check, "c", runbook.Manager
+		}},
 		{"after[0].soak", "0 to", func(b *runbook.Book) { b.After[0].Soak = runbook.MaxSoak + 1 }},
 	} {
 		b := whole()

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"upkeep/internal/action"
@@ -9,6 +10,7 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/run"
+	"upkeep/internal/runbook"
 )
 
 // OpenBook opens a run of a runbook on a service, with the book, the service
@@ -26,12 +28,21 @@ func OpenBook(tx interface {
 	if err != nil {
 		return r, nil, err
 	}
-	r, facts, err = run.OpenBook(o, run.Book{Runbook: book.Book, Service: *o.Target.Service, Hosts: hosts}, maps.Clone(params), now)
+	manager := ""
+	if book.Book.Uses(runbook.Manager) { // else it is nothing to hold
+		if manager, err = Manager(tx, o.Target); err != nil {
+			return r, nil, err
+		}
+	}
+	r, facts, err = run.OpenBook(o, run.Book{Runbook: book.Book, Service: *o.Target.Service, Hosts: hosts, Manager: manager, Only: o.Only}, maps.Clone(params), now)
 	if err != nil {
 		return r, nil, err
 	}
 	seen := map[string]*action.Observation{}
-	for _, id := range hosts {
+	for _, id := range append(slices.Collect(maps.Values(hosts)), manager) {
+		if id == "" {
+			continue
+		}
 		t, err := tx.Target(id)
 		if err != nil {
 			return r, nil, err
@@ -59,4 +70,18 @@ func Hosts(tx Targets, service fleet.Target) (map[string]string, error) {
 		all[m.Name] = srv.ID
 	}
 	return all, nil
+}
+
+// Manager is the id of the server that a service names as its manager; empty if
+// it names none. Invalid: it names a server that there is not.
+func Manager(tx Targets, service fleet.Target) (string, error) {
+	name := service.Service.Manager
+	if name == "" {
+		return "", nil
+	}
+	srv, err := tx.TargetNamed(service.Project, name)
+	if fault.Is(err, fault.KindNotFound) || err == nil && srv.Kind != fleet.Server {
+		return "", fault.Invalid("manager", "there is no server %q in project %s", name, service.Project)
+	}
+	return srv.ID, err
 }
