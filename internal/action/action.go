@@ -98,6 +98,10 @@ const (
 	Expired     Outcome = "expired"     // it was never started: it could no longer begin in time
 )
 
+// Inconclusive begins the reason of a check that has no figure to judge by: a
+// person decides then, and it is never a pass.
+const Inconclusive = "inconclusive: "
+
 // Result is what a hand answers to an order. The answer to a key never changes.
 type Result struct {
 	Outcome  Outcome

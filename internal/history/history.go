@@ -14,6 +14,7 @@ type Fact struct {
 	Target  string // a target's id; may be empty
 	Run     string // a run's id; may be empty
 	Step    string // a step of the run's plan; may be empty
+	Rollout string // a rollout's id; may be empty
 	Kind    Kind
 	Text    string // one sentence for a person
 }
@@ -49,6 +50,25 @@ const (
 	TemplateSet   Kind = "policy.changed"
 	GroupSet      Kind = "group.changed"
 	ChannelSet    Kind = "channel.changed"
+
+	TrainSet        Kind = "train.changed"
+	ReleaseSet      Kind = "release.changed"
+	ReleaseVetoed   Kind = "release.vetoed"
+	RolloutOpened   Kind = "rollout.opened"
+	RolloutWaiting  Kind = "rollout.waiting"
+	RolloutPromoted Kind = "rollout.promoted"
+	RolloutPhase    Kind = "rollout.phase"
+	RolloutGate     Kind = "rollout.gate"
+	RolloutSoaking  Kind = "rollout.soaking"
+	RolloutFailed   Kind = "rollout.failed"
+	RolloutApproved Kind = "rollout.approved"
+	RolloutAcked    Kind = "rollout.acknowledged"
+	RolloutRetried  Kind = "rollout.retried"
+	RolloutPinned   Kind = "rollout.pinned"
+	RolloutPaused   Kind = "rollout.paused"
+	RolloutResumed  Kind = "rollout.resumed"
+	RolloutAborting Kind = "rollout.aborting"
+	RolloutEnded    Kind = "rollout.ended"
 
 	ImageReleased   Kind = "image.released"
 	ImageActivated  Kind = "image.activated"

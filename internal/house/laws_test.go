@@ -73,7 +73,6 @@ var planned = []string{
 	"internal/compat/statuspage",
 	"internal/kube",
 	"internal/notice",
-	"internal/rollout",
 }
 
 // law says what stations may import. What a station may import of itself, and

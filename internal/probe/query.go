@@ -10,11 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// Inconclusive begins the reason of a query that has no figure to judge by: a
-// person decides then, and it is never a pass.
-const Inconclusive = "inconclusive: "
+	"upkeep/internal/action"
+)
 
 const maxQuery = 4 << 10 // bytes; it travels in the URL
 
@@ -29,9 +27,11 @@ var operators = map[string]func(is, want float64) bool{
 
 // query is a PromQL check: one instant query, whose one figure is compared. Its
 // With: url (where the Prometheus is, before /api/v1), query, op (one of
-// operators), value, and if need be timeout, ca and header.X as in a check.
+// operators), value, and if need be timeout, ca and header.X as in a check. With
+// baseline, a second query, what is compared is how many times that one's
+// figure it is: a value before, or a control at the same time.
 func (h Hand) query(ctx context.Context, with map[string]string) (string, error) {
-	if err := only(with, "url", "query", "op", "value", "timeout", "ca"); err != nil {
+	if err := only(with, "url", "query", "op", "value", "baseline", "timeout", "ca"); err != nil {
 		return "", err
 	}
 	compare := operators[with["op"]]
@@ -39,6 +39,8 @@ func (h Hand) query(ctx context.Context, with map[string]string) (string, error)
 	switch text := with["query"]; {
 	case strings.TrimSpace(text) == "" || len(text) > maxQuery:
 		return "", wrong("query", "must have from 1 to %d bytes", maxQuery)
+	case len(with["baseline"]) > maxQuery:
+		return "", wrong("baseline", "must have at most %d bytes", maxQuery)
 	case compare == nil:
 		return "", wrong("op", "want <, <=, >, >= or ==, not %q", with["op"])
 	case err != nil || math.IsNaN(want) || math.IsInf(want, 0):
@@ -53,20 +55,41 @@ func (h Hand) query(ctx context.Context, with map[string]string) (string, error)
 		return "", err
 	}
 	t.url = t.url.JoinPath("api", "v1", "query")
-	form := t.url.Query()
-	form.Set("query", with["query"])
-	form.Set("timeout", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64)+"s")
-	t.url.RawQuery = form.Encode()
-
-	is, err := h.figure(ctx, t, timeout)
+	is, err := h.figureOf(ctx, t, with["query"], timeout)
 	if err != nil {
-		return "", fmt.Errorf(Inconclusive+"%s: %w", with["query"], err)
+		return "", err
 	}
 	said := fmt.Sprintf("%s is %s, want %s %s", with["query"], number(is), with["op"], number(want))
+	if with["baseline"] != "" {
+		base, err := h.figureOf(ctx, t, with["baseline"], timeout)
+		switch {
+		case err != nil:
+			return "", err
+		case base == 0:
+			return "", fmt.Errorf(action.Inconclusive+"the baseline %s is 0: nothing can be a multiple of it", with["baseline"])
+		}
+		said = fmt.Sprintf("%s is %s, %s times the %s of %s, want %s %s", with["query"], number(is), number(is/base), number(base), with["baseline"], with["op"], number(want))
+		is /= base
+	}
 	if !compare(is, want) {
 		return said, errors.New(said)
 	}
 	return said, nil
+}
+
+// figureOf is the figure of one query; without one the error is inconclusive.
+func (h Hand) figureOf(ctx context.Context, t target, query string, timeout time.Duration) (float64, error) {
+	u := *t.url
+	t.url = &u
+	form := u.Query()
+	form.Set("query", query)
+	form.Set("timeout", strconv.FormatFloat(timeout.Seconds(), 'f', -1, 64)+"s")
+	t.url.RawQuery = form.Encode()
+	is, err := h.figure(ctx, t, timeout)
+	if err != nil {
+		return 0, fmt.Errorf(action.Inconclusive+"%s: %w", query, err)
+	}
+	return is, nil
 }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }

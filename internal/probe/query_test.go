@@ -105,6 +105,31 @@ func question(op string) action.Order {
 	return order(action.Query, "url", "http://prometheus:9090/prom/", "query", errorRatio, "op", op, "value", "0.01", "header.Authorization", "Bearer secret")
 }
 
+// A baseline is another query, and what is compared is how many times its
+// figure the first one is.
+func TestBaseline(t *testing.T) {
+	for name, c := range map[string]struct {
+		base string
+		want action.Outcome
+		why  string
+	}{
+		"as before":     {vector(series("a", "2")), action.Done, ""},
+		"slower":        {vector(series("a", "1.5")), action.Failed, "p95 is 2.1, 1.4000000000000001 times the 1.5 of p95 offset 1w, want <= 1.2"},
+		"none before":   {vector(), action.Failed, "inconclusive: p95 offset 1w: no data"},
+		"nothing then":  {vector(series("a", "0")), action.Failed, "inconclusive: the baseline p95 offset 1w is 0"},
+		"several there": {vector(series("a", "1"), series("b", "1")), action.Failed, "inconclusive: p95 offset 1w: 2 series"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				figures := map[string]string{"p95": vector(series("a", "2.1")), "p95 offset 1w": c.base}
+				s := newService(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, figures[r.URL.Query().Get("query")]) })
+				o := order(action.Query, "url", "http://prometheus:9090", "query", "p95", "baseline", "p95 offset 1w", "op", "<=", "value", "1.2")
+				is(t, Hand{Dial: s.dial}.Do(t.Context(), o), c.want, c.why)
+			})
+		})
+	}
+}
+
 func TestPrometheusAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		is(t, Hand{Dial: blackHole}.Do(t.Context(), question("<")), action.Failed, "inconclusive: "+errorRatio+": the Prometheus does not answer: no answer within 5s")

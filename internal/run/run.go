@@ -50,7 +50,8 @@ type Run struct {
 	Name     string // the target's name, for people
 	Group    string // the target's redundancy group
 	Schedule string // the schedule's id; empty for a run that a person asked for
-	By       string // "schedule/NAME" or "user/NAME"
+	Rollout  string // the id of the rollout that has opened it; empty: none
+	By       string // "schedule/NAME", "rollout/TRAIN" or "user/NAME"
 	Reason   string // why a person asked for it
 	State    State
 	Policy   fleet.Policy

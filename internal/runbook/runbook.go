@@ -132,7 +132,7 @@ var kinds = map[action.Kind]values{
 	action.Command: {}, action.Check: {}, action.Backup: {},
 	action.Balance: {needs: []string{"proxy", "backend", "server", "state"}, may: []string{"sessions", "wait", "min"}},
 	action.HTTP:    {needs: []string{"url"}, may: []string{"status", "contains", "times", "every", "timeout", "wait", "ca"}},
-	action.Query:   {needs: []string{"url", "query", "op", "value"}, may: []string{"timeout", "ca"}},
+	action.Query:   {needs: []string{"url", "query", "op", "value"}, may: []string{"baseline", "timeout", "ca"}},
 }
 
 // Knows reports whether a step of that kind can have a value of that name.
@@ -144,6 +144,17 @@ func Knows(kind action.Kind, name string) bool {
 	k := kinds[kind]
 	header := (kind == action.HTTP || kind == action.Query) && headerName.MatchString(name)
 	return header || slices.Contains(k.needs, name) || slices.Contains(k.may, name)
+}
+
+// Lacks is the first value that a step of that kind needs and does not have;
+// empty if it has all.
+func Lacks(kind action.Kind, with map[string]string) string {
+	for _, name := range kinds[kind].needs {
+		if with[name] == "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // Validate blames the first field that can't be, by its path in the document,
@@ -312,10 +323,8 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	if err := validPlace(field, in, s); err != nil {
 		return err
 	}
-	for _, key := range kind.needs {
-		if s.With[key] == "" {
-			return fault.Invalid(field+".with."+key, "is needed by the kind %s", s.Kind)
-		}
+	if key := Lacks(s.Kind, s.With); key != "" {
+		return fault.Invalid(field+".with."+key, "is needed by the kind %s", s.Kind)
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.With)) {
 		value := s.With[key]

@@ -1,0 +1,200 @@
+package rollout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"upkeep/internal/runbook"
+)
+
+// Plan is all that is to be done in an environment, as lines that a person
+// reads, compares and approves.
+type Plan struct {
+	Environment string
+	Lines       []string
+	Hash        string // of the lines; an approval is for one hash
+}
+
+// work is one runbook on one service with all values filled in.
+type work struct {
+	service string
+	book    string
+	params  map[string]string
+	digests map[string]string // those that stand in the values
+	missing string            // the first place that nothing fills
+}
+
+// text says the work whole: two that are the same do the same.
+func (w work) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "runbook %s on %s", w.book, w.service)
+	for _, k := range slices.Sorted(maps.Keys(w.params)) {
+		fmt.Fprintf(&b, " %s=%q", k, w.params[k])
+	}
+	return b.String()
+}
+
+// values fills the places of an environment's phases and gates.
+type values struct {
+	version string
+	digests map[string]string
+	env     Environment
+}
+
+func (v values) fill(text string, w *work) string {
+	return place.ReplaceAllStringFunc(text, func(m string) string {
+		name := strings.TrimSpace(strings.Trim(m, "{}"))
+		scope, k, _ := strings.Cut(name, ".")
+		value := ""
+		switch {
+		case name == "release.version":
+			value = v.version
+		case scope == "digest":
+			if value = v.digests[k]; value != "" {
+				w.digests[k] = value
+			}
+		case scope == "environment":
+			if value = v.env.With[k]; value == "" && k == "name" {
+				value = v.env.Name
+			}
+		}
+		if value == "" && w.missing == "" {
+			w.missing = name
+		}
+		return value
+	})
+}
+
+func (v values) work(service, book string, params map[string]string) work {
+	w := work{book: book, params: map[string]string{}, digests: map[string]string{}}
+	w.service = v.fill(service, &w)
+	for _, k := range slices.Sorted(maps.Keys(params)) {
+		w.params[k] = v.fill(params[k], &w)
+	}
+	return w
+}
+
+// with fills a gate's values.
+func (v values) with(g Gate) (with map[string]string, missing string) {
+	w := v.work("", "", g.With)
+	return w.params, w.missing
+}
+
+// PlanOf is what the release means for an environment, with the digests that
+// are pinned there.
+func (r Rollout) PlanOf(w World, e Environment) Plan {
+	v := r.values(w, e)
+	p := Plan{Environment: e.Name}
+	say := func(format string, args ...any) { p.Lines = append(p.Lines, fmt.Sprintf(format, args...)) }
+	say("environment %s in project %s%s", e.Name, r.project(e), after(e))
+	say("release %s", r.Version)
+	if e.Window.Recurrence.IsZero() {
+		say("window always")
+	} else {
+		say("window %s for %v", e.Window.Recurrence, e.Window.Duration)
+	}
+	say("soak %v, approvals %d", e.Soak, e.Approvals)
+	for _, phase := range w.Train.Train.PhasesOf(e) {
+		does := v.work(phase.Service, phase.Runbook, phase.Params)
+		say("phase %s: %s (runbook %s)", phase.Name, does.text(), r.print(w, e, phase.Runbook))
+	}
+	gates := e.Gates
+	if len(gates) == 0 {
+		gates = w.Train.Train.Gates
+	}
+	for _, g := range gates {
+		at := make([]string, len(g.times()))
+		for i, t := range g.times() {
+			at[i] = string(t)
+		}
+		does := v.work(g.Service, g.Runbook, g.Params)
+		if g.Kind != RunbookGate {
+			with, _ := v.with(g)
+			does = work{book: string(g.Kind), params: with}
+		}
+		say("gate %s at %s every %v: %s%s", g.Name, strings.Join(at, ", "), g.every(), g.Kind, strings.TrimPrefix(does.text(), "runbook "+does.book+" on "))
+	}
+	sum := sha256.Sum256([]byte(strings.Join(p.Lines, "\n")))
+	p.Hash = hex.EncodeToString(sum[:])[:16]
+	return p
+}
+
+func after(e Environment) string {
+	if e.After == "" {
+		return ""
+	}
+	return " after " + e.After
+}
+
+// values are those of an environment: the release's, and what is pinned there.
+func (r Rollout) values(w World, e Environment) values {
+	digests := clone(w.Release.Release.Digests)
+	maps.Copy(digests, r.Standings[e.Name].Pins)
+	return values{version: r.Version, digests: digests, env: e}
+}
+
+// print is what a runbook says, in a few letters: an approval is for that.
+func (r Rollout) print(w World, e Environment, name string) string {
+	book, ok := w.Books[r.project(e)+"/"+name]
+	if !ok {
+		return "missing"
+	}
+	return fingerprint(book)
+}
+
+// fingerprint tells runbooks apart. A book has no pointers in it, which a test
+// holds, and maps are printed in order: the same book always prints the same.
+func fingerprint(b runbook.Book) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", b))
+	return hex.EncodeToString(sum[:])[:12]
+}
+
+// Change is a line that only one of two plans has, or that both have.
+type Change struct {
+	Op   Op
+	Line string
+}
+
+// Op is on which side a line is.
+type Op string
+
+// The sides of a line.
+const (
+	Same    Op = " "
+	Added   Op = "+"
+	Removed Op = "-"
+)
+
+// Diff compares two plans, line by line.
+func Diff(a, b []string) (changes []Change) {
+	// longest[i][j] is how many lines a[i:] and b[j:] have in common, in order.
+	longest := make([][]int, len(a)+1)
+	longest[len(a)] = make([]int, len(b)+1)
+	for i := len(a) - 1; i >= 0; i-- {
+		longest[i] = make([]int, len(b)+1)
+		for j := len(b) - 1; j >= 0; j-- {
+			if longest[i][j] = max(longest[i+1][j], longest[i][j+1]); a[i] == b[j] {
+				longest[i][j] = longest[i+1][j+1] + 1
+			}
+		}
+	}
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			changes = append(changes, Change{Same, a[i]})
+			i, j = i+1, j+1
+		case j == len(b) || i < len(a) && longest[i+1][j] >= longest[i][j+1]:
+			changes = append(changes, Change{Removed, a[i]})
+			i++
+		default:
+			changes = append(changes, Change{Added, b[j]})
+			j++
+		}
+	}
+	return changes
+}
