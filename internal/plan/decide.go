@@ -219,16 +219,23 @@ func (d *decider) mayStart(s Step, st StepState) (startBy time.Time, why Reason)
 	if why.Code != "" {
 		return startBy, why
 	}
+	return startBy, d.lacks(s)
+}
+
+// lacks is which fact a step still needs. One that is known not to hold tells
+// more than one of which too little is known.
+func (d *decider) lacks(s Step) (why Reason) {
 	for _, need := range s.Needs {
-		f, known := w.Known[need]
+		f, known := d.w.Known[need]
 		switch {
-		case !known || f.Seen.Before(w.LastAction):
-			return startBy, Reason{Code: Stale, What: need}
-		case !f.Holds:
-			return startBy, Reason{Code: NotYet, What: need}
+		case known && !f.Seen.Before(d.w.LastAction) && f.Holds:
+		case known && !f.Seen.Before(d.w.LastAction):
+			return Reason{Code: NotYet, What: need}
+		case why.Code == "":
+			why = Reason{Code: Stale, What: need}
 		}
 	}
-	return startBy, Reason{}
+	return why
 }
 
 // mayPrepare is for what does not disrupt: inside the window, or as early

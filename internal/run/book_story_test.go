@@ -317,7 +317,16 @@ func TestBookStories(t *testing.T) {
 		"book-other-member-is-down": func(t *testing.T) *bookStory {
 			s := newBookStory(t, apiExtension(), 3*time.Hour, 1)
 			s.members["ctl3"].broken = true
+			asked := 0
+			s.between = func(s *bookStory, o Order) {
+				if strings.HasSuffix(o.Step, "others-up.ctl3") {
+					asked++
+				}
+			}
 			s.play(90 * time.Minute)
+			if most := int(50 * time.Minute / askAgain); asked < most*9/10 || asked > most {
+				t.Errorf("in 50 minutes ctl3 was asked %d times whether it is up, want some %d", asked, most)
+			}
 			s.members["ctl3"].broken = false
 			s.play(week)
 			return s

@@ -18,7 +18,8 @@ func (t *ticker) bookWorld() plan.World {
 		w.PausedBy = "the run itself: " + t.r.Book.Halt
 	}
 	for fact := range t.r.Plan.Proofs {
-		if p := t.r.Book.Proofs[fact]; t.tells(fact, p) {
+		// What did not hold stays so until it is known better: it lets nothing begin.
+		if p := t.r.Book.Proofs[fact]; t.tells(fact, p) || !p.Seen.IsZero() && !p.Holds {
 			w.Known[fact] = plan.Fact{Holds: p.Holds, Seen: t.w.Now}
 		}
 	}
@@ -71,14 +72,18 @@ func (t *ticker) prove(d plan.Decision) (proving bool) {
 	return proving
 }
 
-// ask orders a proof, unless what is known tells enough or it is under way. It
-// reports whether it is under way now.
+// ask orders a proof, unless what is known tells enough or it is under way. One
+// that does not hold is asked for again and again. It reports whether it is under
+// way now.
 func (t *ticker) ask(fact string, proof plan.Proof) bool {
 	p := t.r.Book.Proofs[fact]
 	switch {
 	case p.Open:
 		return true
-	case t.tells(fact, p):
+	case t.tells(fact, p) && p.Holds:
+		return false
+	case t.tells(fact, p) && t.w.Now.Before(p.Seen.Add(askAgain)):
+		t.again(p.Seen.Add(askAgain)) // nobody tells us when it holds
 		return false
 	case t.w.Now.Before(t.r.Book.Changed.Add(proof.Settle)):
 		t.again(t.r.Book.Changed.Add(proof.Settle))
