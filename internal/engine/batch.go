@@ -13,7 +13,7 @@ import (
 // news is what others are told of a transaction once it is committed.
 type news struct {
 	ordered map[string]bool // targets for which there is an order
-	here    bool            // there is one for the control plane's own hands
+	here    bool            // there is something for the control plane's own hands
 }
 
 // work ticks keys under their leases: all in one transaction, which costs

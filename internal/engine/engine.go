@@ -40,14 +40,16 @@ type Config struct {
 	Workers int                  // transactions at once; default 8
 	Batch   int                  // ticks in one transaction at most; default 32
 	Hands   map[action.Kind]Hand // what the control plane itself can do
+	Prober  Prober               // asks services while runs are open on them; nil: nobody does
 	Silent  time.Duration        // how long an agent may be unheard of before its server counts as down; default fleet.SilentAfter
 }
 
 // Engine moves what is due.
 type Engine struct {
-	cfg   Config
-	nudge chan struct{}
-	hands chan struct{} // as many as are at work
+	cfg    Config
+	nudge  chan struct{}
+	hands  chan struct{} // as many as are at work
+	probes chan struct{} // as many services as are asked
 }
 
 // New makes an engine; Run starts it.
@@ -70,7 +72,7 @@ func New(cfg Config) *Engine {
 	if cfg.Silent == 0 {
 		cfg.Silent = fleet.SilentAfter
 	}
-	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1), hands: make(chan struct{}, maxHands)}
+	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1), hands: make(chan struct{}, maxHands), probes: make(chan struct{}, maxProbes)}
 }
 
 // Nudge makes the engine look for work now. It may get lost: nobody relies on it.
@@ -174,6 +176,7 @@ func (e *Engine) move(tx store.Tx, r run.Run, t fleet.Target, n *news) (wake tim
 		n.ordered[o.Target] = !o.Here
 		n.here = n.here || o.Here
 	}
+	n.here = n.here || !r.Asking() && moved.Asking()
 	return next.Wake, nil
 }
 
@@ -191,6 +194,9 @@ func (e *Engine) readWorld(tx store.Tx, r run.Run, t fleet.Target) (run.World, e
 		if w.Handed, err = tx.Handed(r.ID); err != nil {
 			return w, err
 		}
+	}
+	if w.Users, err = readUsers(tx, r, w.Now); err != nil {
+		return w, err
 	}
 	keys := r.ClaimKeys()
 	if r.Group != "" {
@@ -214,6 +220,9 @@ func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
 		if err := tx.SetRun(moved); err != nil {
 			return err
 		}
+	}
+	if err := watch(tx, r, moved, w.Now); err != nil {
+		return err
 	}
 	for _, o := range next.Orders {
 		if err := tx.AddOrder(o); err != nil {
@@ -329,6 +338,8 @@ func (e *Engine) begin(tx store.Tx, r run.Run, t fleet.Target, facts []history.F
 // How long house-keeping keeps, and how often it sweeps.
 const (
 	keepRequests = 24 * time.Hour
+	keepEvidence = 400 * 24 * time.Hour // of what users saw; the sums stay with the run
+	forgetRuns   = 20                   // so many runs' seconds in one sweep
 	sweepEvery   = time.Hour
 )
 
@@ -336,6 +347,9 @@ const (
 func (e *Engine) keepHouse(tx store.Tx, l store.Lease) error {
 	now := time.Now()
 	if err := tx.ForgetRequests(now.Add(-keepRequests)); err != nil {
+		return err
+	}
+	if err := tx.ForgetSeconds(now.Add(-keepEvidence), forgetRuns); err != nil {
 		return err
 	}
 	return tx.Release(l, now.Add(sweepEvery))

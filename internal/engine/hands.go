@@ -27,30 +27,67 @@ const (
 	handTime = 15 * time.Second // each time; what takes longer is asked for again by its run
 )
 
-// takeInHand begins the orders among the leases, and returns the other leases.
-// An order is under way outside of any transaction: its lease says who does it.
+// takeInHand begins the orders and the probes among the leases, and returns the
+// other leases. What is begun is under way outside of any transaction: its
+// lease says who does it.
 func (e *Engine) takeInHand(ctx context.Context, leases []store.Lease, under *sync.WaitGroup) []store.Lease {
-	return slices.DeleteFunc(leases, func(l store.Lease) bool {
-		key, ok := strings.CutPrefix(l.Key, store.OrderWork)
-		if !ok {
-			return false
-		}
+	begin := func(l store.Lease, id string, places chan struct{}, pause time.Duration, do func(context.Context, store.Lease, string) error) {
 		select {
-		case e.hands <- struct{}{}:
+		case places <- struct{}{}:
 		default:
-			e.giveBack(ctx, l, 100*time.Millisecond)
-			return true
+			e.giveBack(ctx, l, pause)
+			return
 		}
 		under.Go(func() {
-			defer func() { <-e.hands }()
-			err := e.carry(ctx, l, key)
+			defer func() { <-places }()
+			err := do(ctx, l, id)
 			if err != nil && ctx.Err() == nil && !fault.Is(err, fault.KindConflict) {
-				e.cfg.Log.Error("an order was not carried out", "key", l.Key, "err", err)
+				e.cfg.Log.Error("what was begun outside of a transaction has failed", "key", l.Key, "err", err)
 				e.giveBack(ctx, l, time.Second)
 			}
 		})
-		return true
+	}
+	return slices.DeleteFunc(leases, func(l store.Lease) bool {
+		if key, ok := strings.CutPrefix(l.Key, store.OrderWork); ok {
+			begin(l, key, e.hands, 100*time.Millisecond, e.carry)
+			return true
+		}
+		if run, ok := strings.CutPrefix(l.Key, store.ProbeWork); ok {
+			begin(l, run, e.probes, time.Second, e.probe)
+			return true
+		}
+		return false
 	})
+}
+
+// keep renews a lease until held is called, which says whether it was never
+// lost. lost is called if it is.
+func (e *Engine) keep(ctx context.Context, l store.Lease, lost func()) (held func() bool) {
+	var mu sync.Mutex
+	gone, over := false, false
+	var renew *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	renew = time.AfterFunc(e.cfg.Lease/3, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		if err := e.cfg.DB.Extend(ctx, l, e.cfg.Lease); err != nil {
+			gone = true
+			lost()
+			return
+		}
+		renew.Reset(e.cfg.Lease / 3)
+	})
+	return func() bool {
+		renew.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		return !gone
+	}
 }
 
 // carry carries one order out and keeps its answer.
@@ -99,29 +136,12 @@ func (e *Engine) do(ctx context.Context, l store.Lease, o store.Order) (res acti
 	if hand == nil {
 		return action.Result{Outcome: action.Refused, Reason: fmt.Sprintf("this control plane has no hand for %q", o.Kind)}, true
 	}
-	lost := false
 	doing, cancel := context.WithTimeout(ctx, min(max(o.Timeout, time.Second), handTime))
 	defer cancel()
-	var mu sync.Mutex
-	var renew *time.Timer
-	mu.Lock()
-	renew = time.AfterFunc(e.cfg.Lease/3, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if err := e.cfg.DB.Extend(ctx, l, e.cfg.Lease); err != nil {
-			lost = true
-			cancel()
-			return
-		}
-		renew.Reset(e.cfg.Lease / 3)
-	})
-	mu.Unlock()
+	held := e.keep(ctx, l, cancel)
 	started := time.Now()
 	res = hand.Do(doing, o.Order.Order)
-	renew.Stop()
-	mu.Lock()
-	defer mu.Unlock()
-	if lost || ctx.Err() != nil {
+	if !held() || ctx.Err() != nil {
 		return res, false
 	}
 	if res.Started.IsZero() {

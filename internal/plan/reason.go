@@ -84,6 +84,9 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 	case QuorumAtRisk:
 		return say("one member less and the quorum is gone; down: %s", "ein Mitglied weniger, und das Quorum ist verloren; außer Betrieb: %s", r.By)
 	case Stale:
+		if r.What == FactFigures {
+			return r.figuresWords(say, at)
+		}
 		return say("what is known of %q is older than the last action", "was über %q bekannt ist, ist älter als die letzte Handlung", r.What)
 	case NotYet:
 		if words := r.askWords(say, at); words != "" {
@@ -128,6 +131,12 @@ func (r Reason) askWords(say func(en, de string, args ...any) string, at func(ti
 	switch {
 	case strings.HasPrefix(r.What, FactApproved):
 		return say("it waits until a person approves it", "es wartet, bis jemand es freigibt")
+	case r.What == FactWatched && r.Until.IsZero():
+		return say("it is first seen how the service answers with all its members", "erst wird gesehen, wie der Dienst mit allen Mitgliedern antwortet")
+	case r.What == FactWatched:
+		return say("until %s it is seen how the service answers with all its members", "bis %s wird gesehen, wie der Dienst mit allen Mitgliedern antwortet", at(r.Until))
+	case r.What == FactFigures || r.What == FactBudget:
+		return say("the error budget is used up: %s", "das Fehlerbudget ist aufgebraucht: %s", r.By)
 	case strings.HasPrefix(r.What, FactSoaked) && r.Until.IsZero():
 		return say("it waits for some time without trouble", "es wartet auf eine Zeit ohne Störung")
 	case r.By != "":
@@ -136,6 +145,14 @@ func (r Reason) askWords(say func(en, de string, args ...any) string, at func(ti
 		return say("it waits until %s, for time to tell", "es wartet bis %s, was die Zeit zeigt", at(r.Until))
 	}
 	return ""
+}
+
+// figuresWords says since when nobody knows how the service answers.
+func (r Reason) figuresWords(say func(en, de string, args ...any) string, at func(time.Time) string) string {
+	if r.Since.IsZero() {
+		return say("it is not known yet how the service answers its users", "noch ist nicht bekannt, wie der Dienst seinen Nutzern antwortet")
+	}
+	return say("how the service answers its users is known until %s only", "wie der Dienst seinen Nutzern antwortet, ist nur bis %s bekannt", at(r.Since))
 }
 
 // othersWords says the reasons that lie with a schedule or with other servers.

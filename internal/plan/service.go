@@ -110,7 +110,10 @@ func (v ServiceView) once(steps []runbook.Step) []runbook.Step {
 
 // check refuses members that can't be maintained as the runbook says.
 func (b *bookPlan) check(mine []fleet.Member) {
+	budget := b.v.Book.ErrorBudget
 	switch {
+	case !budget.IsZero() && !budget.Optional && !b.v.Service.Probe.Asks():
+		b.refuse("probe", "is needed: the runbook has an error budget, and without a probe nobody knows what users see")
 	case len(b.all) == 0:
 		b.refuse("members", "none of them has the labels that the runbook %s is for", b.v.Book.Name)
 	case len(mine) == 0:
@@ -214,6 +217,7 @@ func (b *bookPlan) member(m fleet.Member) Node {
 		b.refuse("members", "there is nothing that the runbook does with %s: its steps are for others", m.Name)
 		return n
 	}
+	b.watch(&n)
 	n.Children[0].Step.Needs = append(n.Children[0].Step.Needs, b.prove(m)...)
 	b.add(&n, book.Await, &m, PhaseAwait)
 	b.add(&n, book.Ready, &m, PhaseReady)
@@ -229,6 +233,29 @@ func (b *bookPlan) member(m fleet.Member) Node {
 		}
 	}
 	return n
+}
+
+// watch lets a member be taken out only once the service's users are watched,
+// and lets nothing be done to it once the error budget is used up.
+func (b *bookPlan) watch(n *Node) {
+	if !b.v.Service.Probe.Asks() {
+		return
+	}
+	first := &n.Children[0].Step
+	first.Needs = append(first.Needs, FactWatched)
+	if b.v.Book.ErrorBudget.IsZero() {
+		return
+	}
+	first.Needs = append(first.Needs, FactFigures)
+	for i := range n.Children {
+		// Once something was done to a member, the rest must be done too.
+		if s := &n.Children[i].Step; s.Phase == PhaseDo {
+			if first.Phase == PhaseDrain {
+				s.Needs = append(s.Needs, FactBudget)
+			}
+			return
+		}
+	}
 }
 
 // back is what is left to do of a member that is out.
@@ -359,10 +386,13 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 	return Node{ID: st.ID + ".node", Shape: Leaf, Step: st}
 }
 
-// The facts that persons and time make.
+// The facts that persons, time and users make.
 const (
-	FactApproved = "approved/" // and the step's id
-	FactSoaked   = "soaked/"   // and the step's id
+	FactWatched  = "watched"      // the service has been asked for some seconds, to compare with
+	FactFigures  = "figures"      // it is known how the service answers now, and the error budget is not used up
+	FactBudget   = "error-budget" // the error budget is not known to be used up
+	FactApproved = "approved/"    // and the step's id
+	FactSoaked   = "soaked/"      // and the step's id
 )
 
 // How steps of runbooks are tried.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/evidence"
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
@@ -33,6 +34,12 @@ type Book struct {
 	Soaking   map[string]time.Time // step → since when it waits
 	Changed   time.Time            // when we learnt of the last change that the run has made
 	Halt      string               // why nothing more is begun until a person says resume; empty: it goes on
+
+	Asking  bool              // the service is asked now what its users would ask
+	Asked   time.Time         // since when, or when that was last begun; zero: never
+	Outages []evidence.Outage // when which member was out, in order
+	Spent   string            // what has used up the error budget; empty: it is not
+	Renewed time.Time         // when a person last said resume: the error budget counts anew from then
 }
 
 // Member is how far a member is.
@@ -65,6 +72,7 @@ func (r Run) Halted() string {
 
 func (b *Book) own() *Book {
 	c := *b
+	c.Outages = slices.Clone(b.Outages)
 	c.Members, c.Proofs, c.Approvals, c.Soaking = clone(b.Members), clone(b.Proofs), clone(b.Approvals), clone(b.Soaking)
 	return &c
 }
@@ -141,7 +149,7 @@ func (r Run) Approve(by, step string, now time.Time) (Run, []history.Fact, error
 // again, and members that are out have their time anew.
 func (r Run) takeUp(now time.Time) Run {
 	r.Book, r.Progress = r.Book.own(), clone(r.Progress)
-	r.Book.Halt = ""
+	r.Book.Halt, r.Book.Spent, r.Book.Renewed = "", "", now
 	for id, st := range r.Progress {
 		if st.Stage == plan.Failed {
 			st.Stage, st.Expired, st.RetryAt = plan.Todo, st.Attempt, time.Time{}
@@ -179,6 +187,7 @@ func (t *ticker) bookTick() {
 	for _, s := range d.Start {
 		t.orderBook(s)
 	}
+	t.see(d)
 	proving := t.prove(d)
 	t.settle(d)
 	switch {
@@ -207,11 +216,10 @@ func (t *ticker) moveBook() bool {
 	case stopping && t.leaving() && t.broken() == "":
 		return true
 	case stopping:
-		t.end(t.r.Made.StopState, t.r.Made.Stop+t.leftOut())
-		return false
+		return t.endBook(t.r.Made.StopState, t.r.Made.Stop+t.leftOut())
 	case t.r.AbortedBy != "":
 		return t.stopBook(Aborted, "aborted by "+t.r.AbortedBy)
-	case t.broken() != "":
+	case t.broken() != "" || t.r.Book.Halt != "" && t.r.Book.Spent != "":
 		return true // it is halted: a person says resume, or abort
 	case t.throughPlan() && t.allThrough():
 		return t.stopBook(Succeeded, fmt.Sprintf("%s through, at most %d out at once", plan.Count(len(t.r.Book.Mine()), "member"), max(t.r.Book.Runbook.MaxUnavailable, 1)))
@@ -254,7 +262,21 @@ func (t *ticker) stopBook(s State, text string) bool {
 	if len(t.outside()) > 0 {
 		return t.planBook(true)
 	}
-	t.end(s, text)
+	if t.endBook(s, text) {
+		t.r.Made.Stop = "" // it is not stopping: what was seen last may halt it
+		return true
+	}
+	return false
+}
+
+// endBook ends the run, once it is known what its users saw. It returns false
+// if it has ended.
+func (t *ticker) endBook(s State, text string) bool {
+	if t.lastFigures() {
+		return true
+	}
+	t.end(s, text+t.usersWords())
+	t.r.Book.Asking = false
 	return false
 }
 
@@ -334,6 +356,7 @@ func (t *ticker) orderBook(s plan.Start) {
 	m := t.r.Book.Members[s.Step.Member]
 	if !m.Out {
 		m.Out, m.First = true, t.w.Now
+		t.takeOut(s.Step.Member)
 	}
 	m.Did = m.Did || s.Step.Phase == plan.PhaseDo
 	t.r.Book.Members[s.Step.Member] = m
@@ -357,6 +380,7 @@ func (t *ticker) notBegun(s plan.Step) {
 	t.r.Book.Members[s.Member] = m
 	if !m.Out {
 		delete(t.r.Book.Members, s.Member)
+		t.back(s.Member, true)
 	}
 }
 
@@ -376,6 +400,7 @@ func (t *ticker) account() {
 			took := t.w.Now.Sub(m.First)
 			t.say(engineName, history.StepEnded, "", fmt.Sprintf("%s is back after %s", name, plan.Round(took)))
 			t.r.Book.Members[name] = Member{Through: m.Did}
+			t.back(name, false)
 		}
 	}
 }
@@ -386,10 +411,15 @@ func (t *ticker) watch() {
 	if t.r.Book.Halt != "" || t.r.Made.Stop != "" {
 		return
 	}
+	t.spend()
 	const what = ". Nothing more is begun. Look at it, mend it, then say resume: it goes on where it was; or abort"
 	if id := t.broken(); id != "" {
 		s, _ := t.r.Plan.Step(id)
 		t.halt(id, fmt.Sprintf("%s failed: %s%s%s", deed(s), t.lastFailure("it"), t.kept(s), what))
+		return
+	}
+	if spent := t.r.Book.Spent; spent != "" && len(t.outside()) == 0 && t.quiet() {
+		t.halt("", fmt.Sprintf("the error budget is used up: %s; no other member is taken out%s", spent, what))
 		return
 	}
 	budget := t.r.Book.Runbook.Budget
@@ -427,6 +457,8 @@ func (t *ticker) mustPutBack(d plan.Decision) bool {
 	switch d.Waits[0].Reason.Code { //nolint:exhaustive // the others are over soon, or a person sees to them
 	case plan.WindowClosed, plan.DoesNotFit, plan.NeverFits, plan.Frozen, plan.NoNotice:
 		return idle
+	case plan.NotYet:
+		return idle && d.Waits[0].Reason.What == plan.FactBudget
 	}
 	return false
 }

@@ -85,6 +85,7 @@ type bookStory struct {
 	log      strings.Builder
 	between  func(s *bookStory, o Order) // called before each order is carried out
 	approves bool
+	users    *users // who ask the service; nil: nobody
 }
 
 func newBookStory(t judge, b runbook.Book, length time.Duration, proxies int) *bookStory {
@@ -142,6 +143,9 @@ func (s *bookStory) tell(n Next) {
 func (s *bookStory) tick() Next {
 	s.t.Helper()
 	s.world.Now, s.world.Target = s.now, s.target
+	if s.users != nil {
+		s.world.Users = s.users.see(s.run, s.now)
+	}
 	moved, next := Tick(s.run, s.world)
 	if len(next.Orders) > 0 {
 		if _, second := Tick(moved, s.world); len(second.Orders) > 0 {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/evidence"
 	"upkeep/internal/fleet"
 	"upkeep/internal/plan"
 	"upkeep/internal/window"
@@ -59,6 +60,7 @@ func Predict(r Run, w World) Forecast {
 	w.Answers = nil
 	for range forecastTicks {
 		w.Target = sim.target
+		w.Users = content(w.Now)
 		var next Next
 		r, next = Tick(r, w)
 		r.Revision++
@@ -107,6 +109,11 @@ func Predict(r Run, w World) Forecast {
 	}
 	f.Windows = len(used)
 	return f
+}
+
+// content are users who get their answers, and are known until just now.
+func content(now time.Time) evidence.Figures {
+	return evidence.Figures{Watch: evidence.Watch{Newest: now.Add(figuresAfter)}, Recent: evidence.Total{Sent: 1}}
 }
 
 // approveAll is what persons do in a forecast: they approve what waits for it,

@@ -17,6 +17,7 @@ func (t *ticker) bookWorld() plan.World {
 	if w.PausedBy == "" && t.r.Book.Halt != "" {
 		w.PausedBy = "the run itself: " + t.r.Book.Halt
 	}
+	t.known(w.Known)
 	for fact := range t.r.Plan.Proofs {
 		// What did not hold stays so until it is known better: it lets nothing begin.
 		if p := t.r.Book.Proofs[fact]; t.tells(fact, p) || !p.Seen.IsZero() && !p.Holds {
@@ -59,6 +60,7 @@ func (t *ticker) prove(d plan.Decision) (proving bool) {
 		if w.Reason.Code != plan.Stale && w.Reason.Code != plan.NotYet {
 			continue
 		}
+		t.tellUsers(&d.Waits[i].Reason)
 		for _, need := range s.Needs {
 			proof, ok := t.r.Plan.Proofs[need]
 			if ok && t.ask(need, proof) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/evidence"
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/plan"
@@ -20,6 +21,7 @@ type World struct {
 	Group   plan.Group               // the redundancy group of Target; zero: it is in none
 	Claims  map[string]string        // key → the other run that holds it
 	Answers map[string]action.Result // order key → its answer, of this run's orders that have one
+	Users   evidence.Figures         // how the service of a runbook has answered its users, so far
 	Handed  map[string]time.Time     // order key → when the host may first have seen it, of those without an answer
 }
 
@@ -376,7 +378,7 @@ func (t *ticker) midway() bool {
 // worthTelling reports whether a reason to wait belongs into the history: what
 // a runbook looks at again within seconds does not.
 func (t *ticker) worthTelling(r plan.Reason) bool {
-	return t.r.Book == nil || r.Code != plan.Backoff && r.Code != plan.Stale && r.Code != plan.Stopped
+	return t.r.Book == nil || r.Code != plan.Backoff && r.Code != plan.Stale && r.Code != plan.Stopped && r.What != plan.FactWatched
 }
 
 // shut reports whether no window is open for what is left.

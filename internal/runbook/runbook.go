@@ -29,6 +29,7 @@ type Book struct {
 	Batches        []int         // how many members are in the first batch, the second, …; the last one repeats; nil: all are in one
 	Pause          time.Duration // how long nothing is begun between two batches
 	Budget         time.Duration // what one member may take from its first step to its last; 0: no limit
+	ErrorBudget    ErrorBudget   // what the run may cost the service's users
 	Prove          []Check       // what must hold, fresh, before each member is taken out
 
 	Before []Step // once, before the first member
@@ -178,6 +179,9 @@ func (b Book) Validate() error {
 		return fault.Invalid("member.ready", "is empty: what is drained is to be put back")
 	}
 	if err := b.validOrder(); err != nil {
+		return err
+	}
+	if err := b.ErrorBudget.validate(); err != nil {
 		return err
 	}
 	if err := b.validParams(); err != nil {

@@ -63,6 +63,10 @@ func TestValidateBlamesTheField(t *testing.T) {
 		spoil       func(*runbook.Book)
 	}{
 		{"name", "no name", func(b *runbook.Book) { b.Name = "Re start" }},
+		{"errorBudget.unanswered", "is needed", func(b *runbook.Book) { b.ErrorBudget.Over = time.Minute }},
+		{"errorBudget.unanswered", `not "1"`, func(b *runbook.Book) { b.ErrorBudget.Unanswered = "1" }},
+		{"errorBudget.slow", `not "101%"`, func(b *runbook.Book) { b.ErrorBudget.Slow = "101%" }},
+		{"errorBudget.over", "10s to 1h", func(b *runbook.Book) { b.ErrorBudget = runbook.ErrorBudget{Slow: "0%", Over: time.Second} }},
 		{"budget", "24h", func(b *runbook.Book) { b.Budget = -1 }},
 		{"maxUnavailable", "at least 1", func(b *runbook.Book) { b.MaxUnavailable = -1 }},
 		{"member.do", "does nothing", func(b *runbook.Book) { b.Member.Do = nil }},

@@ -84,6 +84,7 @@ type Tx interface {
 	Orders
 	Claims
 	Facts
+	Evidence
 	Work
 	Identities
 	Requests

@@ -86,6 +86,7 @@ func backToTheFirst(t *testing.T, path string) {
 	}
 	defer raw.Close()
 	for _, text := range []string{
+		`DROP TABLE seconds`, `DROP TABLE watches`,
 		`DROP TABLE runbooks`, `ALTER TABLE targets DROP COLUMN kind`,
 		`DROP TABLE images`, `DROP TABLE channels`, `DROP INDEX targets_image`, `ALTER TABLE targets DROP COLUMN image`,
 		`DROP TABLE templates`, `DROP TABLE groups`, `DROP INDEX runs_number`,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/evidence"
 	"upkeep/internal/fleet"
 	"upkeep/internal/run"
 	"upkeep/internal/store/storetest"
@@ -40,6 +41,7 @@ func kept() map[string]any {
 		"run":         runDoc{Run: r, Window: windowToDoc(r.Window)},
 		"order":       filled[run.Order](),
 		"result":      filled[action.Result](),
+		"watch":       filled[evidence.Watch](),
 	}
 }
 

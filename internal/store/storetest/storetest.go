@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) store.DB) {
 		{"claims", claims},
 		{"orders", orders},
 		{"facts", facts},
+		{"evidence", seconds},
 		{"identities", identities},
 		{"requests", requests},
 		{"queue", queue},
