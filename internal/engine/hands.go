@@ -118,6 +118,7 @@ func (e *Engine) carry(ctx context.Context, l store.Lease, key string) error {
 	if !sure {
 		return nil // whoever has the lease next does it
 	}
+	defer e.Nudge() // the run has waited for this answer
 	return e.cfg.DB.Update(ctx, func(tx store.Tx) error {
 		if _, err := tx.Answer(key, res, time.Now()); err != nil {
 			return err

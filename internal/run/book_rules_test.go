@@ -97,7 +97,7 @@ func drawBookStory(t *rapid.T) *bookStory {
 func (s *bookStory) trouble(which int) {
 	m := s.service.Members[which%len(s.service.Members)]
 	if r := s.members[m.Name]; len(r.out) == 0 && !r.broken {
-		r.broken, s.changed = true, s.now
+		r.broken, r.broke, s.changed = true, s.now, s.now
 	}
 }
 

@@ -54,6 +54,7 @@ type replica struct {
 	out      map[string]bool // by proxy: it is drained there
 	loaded   time.Time       // it answers from then on
 	broken   bool            // its restart brings nothing back
+	broke    time.Time       // when it went down by itself
 	restarts int
 	touched  bool // it was restarted since it was taken out
 }
@@ -235,9 +236,15 @@ func (s *bookStory) carryOut(o Order) {
 // quorum is rule 3, at the instant when a member is taken out.
 func (s *bookStory) quorum(who string, at time.Time) {
 	s.t.Helper()
+	proved := at // what went down by itself since then nobody could know
+	for fact, p := range s.run.Book.Proofs {
+		if strings.Contains(fact, "."+who+".") && p.Seen.Before(proved) {
+			proved = p.Seen
+		}
+	}
 	serving := 0
 	for name, m := range s.members {
-		if name != who && m.up(at) && len(m.out) == 0 {
+		if name != who && (m.up(at) || m.broke.After(proved)) && len(m.out) == 0 {
 			serving++
 		}
 	}
