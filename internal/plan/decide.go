@@ -74,7 +74,7 @@ type Decision struct {
 // if all were started.
 func Decide(p Plan, done Progress, w World) Decision {
 	d := decider{done: done, w: w}
-	for _, s := range p.Root.Steps() {
+	for s := range p.Root.All() {
 		if done.stage(s.ID) == Failed && (!s.Closing || s.Strict) {
 			d.out.Broke = s.ID
 			break
@@ -108,9 +108,8 @@ func (d *decider) sequence(n Node) {
 			continue
 		}
 		d.node(c)
-		steps := c.Steps()
 		for _, later := range n.Children[i+1:] {
-			d.wait(later, Reason{Code: After, By: steps[len(steps)-1].ID})
+			d.wait(later, Reason{Code: After, By: c.last()})
 		}
 		return
 	}
@@ -330,7 +329,7 @@ func (w World) FreeClaim() (key string, ok bool) {
 }
 
 func (d *decider) wait(n Node, r Reason) {
-	for _, s := range n.Steps() {
+	for s := range n.All() {
 		if d.done.stage(s.ID) == Todo {
 			d.out.Waits = append(d.out.Waits, Wait{s.ID, r})
 		}

@@ -10,6 +10,7 @@
 package plan
 
 import (
+	"iter"
 	"time"
 
 	"upkeep/internal/action"
@@ -129,6 +130,19 @@ func (n *Node) Steps() []Step {
 		return true
 	})
 	return all
+}
+
+// All yields the tree's leaves in order, without copying them.
+func (n *Node) All() iter.Seq[*Step] {
+	return func(yield func(*Step) bool) { n.walk(yield) }
+}
+
+// last is the id of the tree's last step.
+func (n *Node) last() (id string) {
+	for s := range n.All() {
+		id = s.ID
+	}
+	return id
 }
 
 // walk calls f with each leaf's step in order, until it returns false. Steps

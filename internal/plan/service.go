@@ -32,6 +32,7 @@ type ServiceView struct {
 	Out     map[string]bool // members that were taken out and are not back
 	Did     map[string]bool // members of whom something was done
 	Through map[string]bool // members that are done with
+	Done    map[string]bool // what was done to members that were put back before the rest, by the steps' titles
 	Opened  bool            // what comes before the members is done
 }
 
@@ -49,12 +50,7 @@ func Service(v ServiceView, generation int64) (root Node, proofs map[string]Proo
 	b := bookPlan{v: v, generation: generation, proofs: map[string]Proof{}}
 	root = Node{ID: b.id("all"), Shape: Sequence}
 	if v.Leave {
-		for _, m := range v.Service.Members {
-			if v.Out[m.Name] {
-				root.Children = append(root.Children, b.back(m, v.Did[m.Name])...)
-			}
-		}
-		return root, nil, b.err
+		return b.leave(root), nil, b.err
 	}
 	b.all = Maintained(v.Service, v.Book)
 	mine := v.Mine()
@@ -213,6 +209,7 @@ func (b *bookPlan) member(m fleet.Member) Node {
 	book := b.v.Book.Member
 	b.add(&n, book.Drain, &m, PhaseDrain)
 	b.add(&n, book.Do, &m, PhaseDo)
+	n.Children = slices.DeleteFunc(n.Children, func(c Node) bool { return b.v.Done[c.Step.Title] })
 	if len(n.Children) == 0 {
 		b.refuse("members", "there is nothing that the runbook does with %s: its steps are for others", m.Name)
 		return n
@@ -224,10 +221,10 @@ func (b *bookPlan) member(m fleet.Member) Node {
 	// A member that is taken out must have time to come back in the same window.
 	var tail time.Duration
 	for _, c := range slices.Backward(n.Children) {
-		tail += c.Step.Estimate
+		tail += c.Step.Soak + c.Step.Estimate
 	}
 	for i := range n.Children {
-		tail -= n.Children[i].Step.Estimate
+		tail -= n.Children[i].Step.Soak + n.Children[i].Step.Estimate
 		if !n.Children[i].Step.Closing {
 			n.Children[i].Step.Tail = tail
 		}
@@ -258,14 +255,21 @@ func (b *bookPlan) watch(n *Node) {
 	}
 }
 
-// back is what is left to do of a member that is out.
-func (b *bookPlan) back(m fleet.Member, did bool) []Node {
-	var n Node
-	if did {
-		b.add(&n, b.v.Book.Member.Await, &m, PhaseAwait)
+// leave has the members that are out put back, each by itself: one that does
+// not become ready must not keep the others out. Their order does not matter.
+func (b *bookPlan) leave(root Node) Node {
+	root.Shape, root.Limits.MaxUnavailable = Rolling, len(b.v.Service.Members)
+	for _, m := range b.v.Service.Members {
+		n := Node{ID: b.id(m.Name), Shape: Sequence, Member: m.Name}
+		if b.v.Did[m.Name] {
+			b.add(&n, b.v.Book.Member.Await, &m, PhaseAwait)
+		}
+		b.add(&n, b.v.Book.Member.Ready, &m, PhaseReady)
+		if b.v.Out[m.Name] && len(n.Children) > 0 {
+			root.Children = append(root.Children, n)
+		}
 	}
-	b.add(&n, b.v.Book.Member.Ready, &m, PhaseReady)
-	return n.Children
+	return root
 }
 
 // prove lists the facts that must hold before m is taken out.

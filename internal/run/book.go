@@ -48,6 +48,10 @@ type Member struct {
 	Did     bool      // something was done to it
 	Through bool      // it is done with
 	First   time.Time // when it was taken out, or last resumed
+	Sure    bool      // a step that takes it out was begun, so it may really be out
+	Worked  bool      // a step that does something to it was begun
+	Half    bool      // it is put back before all that is to be done to it was done
+	Done    []string  // what was done to it before it was put back so, by the steps' titles
 }
 
 // Proved is what became of a check that a step needs.
@@ -104,7 +108,7 @@ func OpenBook(o Opening, b Book, given map[string]string, now time.Time) (Run, [
 
 // fits refuses a window that is too short for a single member.
 func fits(root plan.Node, w window.Window) error {
-	for _, s := range root.Steps() {
+	for s := range root.All() {
 		if need := s.Estimate + s.Tail; s.Disrupts && !s.Closing && need > w.Duration {
 			return fault.Invalid("duration", "%s takes about %s with what must follow it, and the window has only %s", s.Title, plan.Round(need), plan.Round(w.Duration))
 		}
@@ -116,10 +120,13 @@ func (r Run) serviceView(pace fleet.Pace) plan.ServiceView {
 	v := plan.ServiceView{
 		ID: r.Target, Name: r.Name, Service: r.Book.Service, Hosts: r.Book.Hosts, Manager: r.Book.Manager, Pace: pace,
 		Book: r.Book.Runbook, Only: r.Book.Only, Params: r.Book.Params, Opened: r.Book.Opened,
-		Out: map[string]bool{}, Did: map[string]bool{}, Through: map[string]bool{},
+		Out: map[string]bool{}, Did: map[string]bool{}, Through: map[string]bool{}, Done: map[string]bool{},
 	}
 	for name, m := range r.Book.Members {
 		v.Out[name], v.Did[name], v.Through[name] = m.Out, m.Did, m.Through
+		for _, title := range m.Done {
+			v.Done[title] = true
+		}
 	}
 	return v
 }
@@ -156,6 +163,7 @@ func (r Run) takeUp(now time.Time) Run {
 			r.Progress[id] = st
 		}
 	}
+	r.Made.Silent = time.Time{}
 	for name, m := range r.Book.Members {
 		if m.Out {
 			m.First = now
@@ -174,6 +182,7 @@ func (t *ticker) bookTick() {
 	t.collectProofs()
 	t.account()
 	t.watch()
+	t.takeBack()
 	if t.quiet() && !t.moveBook() {
 		return
 	}
@@ -213,7 +222,7 @@ func (t *ticker) moveBook() bool {
 	switch {
 	case t.r.Plan.ID == "":
 		return t.planBook(false)
-	case stopping && t.leaving() && t.broken() == "":
+	case stopping && t.leaving() && t.bringing():
 		return true
 	case stopping:
 		return t.endBook(t.r.Made.StopState, t.r.Made.Stop+t.leftOut())
@@ -248,11 +257,31 @@ func (t *ticker) planBook(leave bool) bool {
 	if leave {
 		why = "what is out is put back"
 	}
+	if leave {
+		t.keepDone()
+	}
 	if !t.adopt(root, why) {
 		return false
 	}
 	t.r.Plan.Proofs, t.r.Book.Proofs = proofs, map[string]Proved{}
 	return true
+}
+
+// keepDone notes, of members that are put back early, what was done to them:
+// they are not through, and the next plan has only the rest.
+func (t *ticker) keepDone() {
+	for s := range t.r.Plan.Root.All() {
+		m := t.r.Book.Members[s.Member]
+		switch {
+		case s.Phase != plan.PhaseDo || !m.Out:
+			continue
+		case t.r.Progress[s.ID].Stage == plan.Done:
+			m.Done = append(slices.Clone(m.Done), s.Title)
+		default:
+			m.Half = true
+		}
+		t.r.Book.Members[s.Member] = m
+	}
 }
 
 // stopBook ends the run, once the members that are out have been put back. It
@@ -291,6 +320,22 @@ func (t *ticker) leftOut() string {
 		strings.Join(out, ", "), t.r.Book.Runbook.Name)
 }
 
+// bringing reports whether any member is still being put back.
+func (t *ticker) bringing() bool {
+	todo, failed := map[string]bool{}, map[string]bool{}
+	for s := range t.r.Plan.Root.All() {
+		at := t.r.Progress[s.ID].Stage
+		todo[s.Member] = todo[s.Member] || at != plan.Done
+		failed[s.Member] = failed[s.Member] || at == plan.Failed
+	}
+	for name := range todo {
+		if todo[name] && !failed[name] {
+			return true
+		}
+	}
+	return false
+}
+
 // outside lists the members that are out.
 func (t *ticker) outside() []string {
 	var out []string
@@ -319,7 +364,7 @@ func (t *ticker) left() int {
 }
 
 func (t *ticker) allThrough() bool {
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		if s.Phase == plan.PhaseAfter {
 			return t.left() == 0
 		}
@@ -329,7 +374,7 @@ func (t *ticker) allThrough() bool {
 
 // throughPlan reports whether every step of the plan is done.
 func (t *ticker) throughPlan() bool {
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		if t.r.Progress[s.ID].Stage != plan.Done {
 			return false
 		}
@@ -339,7 +384,7 @@ func (t *ticker) throughPlan() bool {
 
 // broken is the step that failed for good; empty if none did.
 func (t *ticker) broken() string {
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		if t.r.Progress[s.ID].Stage == plan.Failed {
 			return s.ID
 		}
@@ -349,6 +394,9 @@ func (t *ticker) broken() string {
 
 // orderBook orders a step, and keeps book of the member that it is about.
 func (t *ticker) orderBook(s plan.Start) {
+	if until := t.proved(s.Step); !until.IsZero() && until.Before(s.StartBy) {
+		s.StartBy = until
+	}
 	t.order(s)
 	if s.Step.Member == "" || s.Step.Phase != plan.PhaseDrain && s.Step.Phase != plan.PhaseDo {
 		return
@@ -369,8 +417,8 @@ func (t *ticker) notBegun(s plan.Step) {
 	if !ok || s.Phase != plan.PhaseDrain && s.Phase != plan.PhaseDo {
 		return
 	}
-	m.Out, m.Did = false, false
-	for _, o := range t.r.Plan.Root.Steps() {
+	m.Out, m.Did = m.Sure, m.Worked
+	for o := range t.r.Plan.Root.All() {
 		if at := t.r.Progress[o.ID].Stage; o.Member != s.Member || at == plan.Todo || at == "" {
 			continue
 		}
@@ -378,16 +426,27 @@ func (t *ticker) notBegun(s plan.Step) {
 		m.Did = m.Did || o.Phase == plan.PhaseDo
 	}
 	t.r.Book.Members[s.Member] = m
-	if !m.Out {
+	if !m.Out && len(m.Done) == 0 {
 		delete(t.r.Book.Members, s.Member)
 		t.back(s.Member, true)
 	}
 }
 
+// begun keeps that a step was begun which takes a member out or works on it,
+// whatever became of it.
+func (t *ticker) begun(s plan.Step) {
+	m, ok := t.r.Book.Members[s.Member]
+	if !ok || s.Phase != plan.PhaseDrain && s.Phase != plan.PhaseDo {
+		return
+	}
+	m.Sure, m.Worked = true, m.Worked || s.Phase == plan.PhaseDo
+	t.r.Book.Members[s.Member] = m
+}
+
 // account sees which members are back, and whether what comes before is done.
 func (t *ticker) account() {
 	undone, opened := map[string]bool{}, true
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		done := t.r.Progress[s.ID].Stage == plan.Done
 		undone[s.Member] = undone[s.Member] || !done
 		opened = opened && (done || s.Phase != plan.PhaseBefore)
@@ -399,7 +458,7 @@ func (t *ticker) account() {
 		if m.Out && !undone[name] {
 			took := t.w.Now.Sub(m.First)
 			t.say(engineName, history.StepEnded, "", fmt.Sprintf("%s is back after %s", name, plan.Round(took)))
-			t.r.Book.Members[name] = Member{Through: m.Did}
+			t.r.Book.Members[name] = Member{Through: m.Did && !m.Half, Done: m.Done}
 			t.back(name, false)
 		}
 	}
@@ -424,9 +483,30 @@ func (t *ticker) watch() {
 	}
 	budget := t.r.Book.Runbook.Budget
 	for _, name := range t.outside() {
-		if m := t.r.Book.Members[name]; budget > 0 && t.w.Now.Sub(m.First) > budget {
+		m := t.r.Book.Members[name]
+		if budget > 0 && t.w.Now.Sub(m.First) <= budget {
+			t.again(m.First.Add(budget + time.Millisecond))
+			continue
+		}
+		if budget > 0 {
 			t.halt("", fmt.Sprintf("%s is out for %s, and its budget is %s%s", name, plan.Round(t.w.Now.Sub(m.First)), plan.Round(budget), what))
 			return
+		}
+	}
+}
+
+// takeBack takes back what was ordered and nobody has fetched yet, once it may
+// no longer begin: the run is halted, or a freeze was declared.
+func (t *ticker) takeBack() {
+	_, frozen := window.Frozen(t.w.Freezes, window.Span{Start: t.w.Now})
+	frozen = frozen && !t.r.Override.Freeze
+	for s := range t.r.Plan.Root.All() {
+		st := t.r.Progress[s.ID]
+		if st.Stage != plan.Running || s.Closing || t.r.Book.Halt == "" && !(frozen && s.Disrupts) {
+			continue
+		}
+		if t.unfetched(s.ID) {
+			t.next.Withdraw = append(t.next.Withdraw, orderKey(t.r, *s, st))
 		}
 	}
 }
@@ -468,6 +548,7 @@ func (t *ticker) learnBook(s plan.Step, a action.Result) {
 	if s.Disrupts {
 		t.r.Book.Changed = t.w.Now
 	}
+	t.begun(s)
 	if t.r.Progress[s.ID].Stage == plan.Failed {
 		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: reasonOf(a)})
 	}

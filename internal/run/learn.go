@@ -22,23 +22,23 @@ const retryAfter = 10 * time.Second
 
 // collect takes in the answers to what is under way.
 func (t *ticker) collect() {
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		st := t.r.Progress[s.ID]
 		if st.Stage != plan.Running {
 			continue
 		}
-		key := orderKey(t.r, s, st)
+		key := orderKey(t.r, *s, st)
 		answer, ok := t.w.Answers[key]
 		switch {
 		case ok:
-			t.answered(s, st, key, answer)
+			t.answered(*s, st, key, answer)
 		case t.w.Now.After(st.StartBy) || t.r.AbortedBy != "" || t.r.PausedBy != "":
 			// It may still be lying there unseen. If the host has it, this
 			// does nothing, and its answer is waited for.
 			t.next.Withdraw = append(t.next.Withdraw, key)
-			t.silent(s, st, key)
+			t.silent(*s, st, key)
 		default:
-			t.silent(s, st, key)
+			t.silent(*s, st, key)
 		}
 	}
 }
@@ -63,8 +63,12 @@ func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
 		t.closed(s, "it was handed out and never answered")
 		return
 	}
+	to := t.r.Name
+	if s.At != "" {
+		to = s.At // the host of a service's member
+	}
 	why := fmt.Sprintf("%s was handed to %s at %s and has not been answered since: what became of it is unknown. Look at the server's console; if it is up, see that the agent runs and reaches us; then start a new run, which looks at the server before it touches it",
-		s.Action, t.r.Name, handed.UTC().Format(time.RFC3339))
+		s.Action, to, handed.UTC().Format(time.RFC3339))
 	t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: why})
 	t.say(engineName, history.StepEnded, s.ID, why)
 }
@@ -194,7 +198,7 @@ func (t *ticker) closed(s plan.Step, why string) {
 		t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: fmt.Sprintf("%s: %s", deed(s), why)})
 	}
 	left := false
-	for _, o := range t.r.Plan.Root.Steps() {
+	for o := range t.r.Plan.Root.All() {
 		at := t.r.Progress[o.ID].Stage
 		left = left || o.ID != s.ID && o.Action == s.Action && at != plan.Done && at != plan.Failed
 	}

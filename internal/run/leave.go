@@ -16,7 +16,7 @@ func (t *ticker) leaving() bool {
 		return false
 	}
 	over := true
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		if !s.Closing {
 			return false
 		}

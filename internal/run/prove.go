@@ -24,7 +24,7 @@ func (t *ticker) bookWorld() plan.World {
 			w.Known[fact] = plan.Fact{Holds: p.Holds, Seen: t.w.Now}
 		}
 	}
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		for _, need := range s.Needs {
 			switch {
 			case strings.HasPrefix(need, plan.FactApproved):
@@ -40,10 +40,33 @@ func (t *ticker) bookWorld() plan.World {
 
 // tells reports whether an answer is fresh enough to be relied on: asked after
 // the last change has settled, and not long ago. What was asked before is what
-// was.
+// was, and while something is changed nobody knows what will be.
 func (t *ticker) tells(fact string, p Proved) bool {
 	proof := t.r.Plan.Proofs[fact]
-	return !p.Seen.IsZero() && !p.Seen.Before(t.r.Book.Changed.Add(proof.Settle)) && t.w.Now.Sub(p.Seen) <= proof.Fresh
+	return !p.Seen.IsZero() && !t.changing() && !p.Seen.Before(t.r.Book.Changed.Add(proof.Settle)) && t.w.Now.Sub(p.Seen) <= proof.Fresh
+}
+
+// changing reports whether the run has something under way that changes
+// something: what is asked meanwhile may tell of before.
+func (t *ticker) changing() bool {
+	for s := range t.r.Plan.Root.All() {
+		if s.Disrupts && t.r.Progress[s.ID].Stage == plan.Running {
+			return true
+		}
+	}
+	return false
+}
+
+// proved is until when what a step needs is proved; zero: it needs no proof.
+// Nobody may begin it later, however long its order lies somewhere.
+func (t *ticker) proved(s plan.Step) (until time.Time) {
+	for _, need := range s.Needs {
+		proof, ok := t.r.Plan.Proofs[need]
+		if end := t.r.Book.Proofs[need].Seen.Add(proof.Fresh); ok && (until.IsZero() || end.Before(until)) {
+			until = end
+		}
+	}
+	return until
 }
 
 // prove asks for the proofs that steps wait for, lets steps soak, and reports
@@ -81,6 +104,8 @@ func (t *ticker) ask(fact string, proof plan.Proof) bool {
 	p := t.r.Book.Proofs[fact]
 	switch {
 	case p.Open:
+		return true
+	case t.changing():
 		return true
 	case t.tells(fact, p) && p.Holds:
 		return false

@@ -144,7 +144,7 @@ func (t *ticker) mustReplan() bool {
 		return true
 	}
 	over, broke := true, false
-	for _, s := range t.r.Plan.Root.Steps() {
+	for s := range t.r.Plan.Root.All() {
 		switch t.r.Progress[s.ID].Stage {
 		case plan.Failed:
 			broke = broke || !s.Closing
@@ -427,6 +427,7 @@ func (t *ticker) wake() time.Time {
 		if !t.ahead.IsZero() {
 			sooner(t.ahead.Start.Add(-t.r.Policy.Prepare))
 		}
+		sooner(t.soon)
 	}
 	if obs := t.w.Target.Observed; obs != nil && obs.RebootRequired {
 		sooner(t.slotAhead.Start)
