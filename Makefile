@@ -14,8 +14,11 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 # Weeks that `make simulate` lives through. A plain `go test ./...` does few, and
 # `make unit` fewer, for the race detector makes each ten times as long.
-SIM_WEEKS      ?= 6000
+SIM_WEEKS      ?= 5000
 SIM_WEEKS_RACE ?= 25
+# The same for runs of runbooks in pretended worlds.
+SIM_ROLLS      ?= 100000
+SIM_ROLLS_RACE ?= 100
 
 # A pipeline has every test run again, and in another order each time.
 FRESH := $(if $(CI),-count=1 -shuffle=on)
@@ -68,11 +71,11 @@ modules: ## go.mod is tidy, and what was downloaded is what go.sum says
 
 .PHONY: unit
 unit: ## the tests of every package, under the race detector
-	CGO_ENABLED=1 UPKEEP_SIM_WEEKS=$(SIM_WEEKS_RACE) go test -race -timeout 20m $(FRESH) ./...
+	CGO_ENABLED=1 UPKEEP_SIM_WEEKS=$(SIM_WEEKS_RACE) UPKEEP_SIM_ROLLS=$(SIM_ROLLS_RACE) go test -race -timeout 20m $(FRESH) ./...
 
 .PHONY: simulate
-simulate: ## SIM_WEEKS simulated weeks with faults; UPKEEP_SIM_SEED repeats one
-	UPKEEP_SIM_WEEKS=$(SIM_WEEKS) go test -count=1 -timeout 40m ./internal/sim/...
+simulate: ## SIM_WEEKS simulated weeks with faults, SIM_ROLLS runs of runbooks; UPKEEP_SIM_SEED repeats one
+	UPKEEP_SIM_WEEKS=$(SIM_WEEKS) UPKEEP_SIM_ROLLS=$(SIM_ROLLS) go test -count=1 -timeout 40m ./internal/sim/...
 
 .PHONY: e2e
 e2e: ## real servers, real databases, a real browser; as root

@@ -502,10 +502,8 @@ func (t *ticker) takeBack() {
 	frozen = frozen && !t.r.Override.Freeze
 	for s := range t.r.Plan.Root.All() {
 		st := t.r.Progress[s.ID]
-		if st.Stage != plan.Running || s.Closing || t.r.Book.Halt == "" && !(frozen && s.Disrupts) {
-			continue
-		}
-		if t.unfetched(s.ID) {
+		held := t.r.Book.Halt != "" || frozen && s.Disrupts
+		if held && st.Stage == plan.Running && !s.Closing && t.unfetched(s.ID) {
 			t.next.Withdraw = append(t.next.Withdraw, orderKey(t.r, *s, st))
 		}
 	}
