@@ -98,6 +98,8 @@ func (e *Engine) tick(tx store.Tx, l store.Lease, n *news) error {
 		return e.tickRun(tx, l, strings.TrimPrefix(l.Key, store.RunWork), n)
 	case strings.HasPrefix(l.Key, store.ScheduleWork):
 		return e.tickSchedule(tx, l, strings.TrimPrefix(l.Key, store.ScheduleWork), n)
+	case strings.HasPrefix(l.Key, store.RolloutWork):
+		return e.tickRollout(tx, l, strings.TrimPrefix(l.Key, store.RolloutWork), n)
 	case l.Key == houseKey:
 		return e.keepHouse(tx, l)
 	}

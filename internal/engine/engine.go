@@ -224,6 +224,9 @@ func write(tx store.Tx, r, moved run.Run, next run.Next, w run.World) error {
 	if err := watch(tx, r, moved, w.Now); err != nil {
 		return err
 	}
+	if err := tellRollout(tx, r, moved, w.Now); err != nil {
+		return err
+	}
 	for _, o := range next.Orders {
 		if err := tx.AddOrder(o); err != nil {
 			return err

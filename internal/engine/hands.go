@@ -107,7 +107,7 @@ func (e *Engine) carry(ctx context.Context, l store.Lease, key string) error {
 				return err
 			}
 			o.Result = &action.Result{Outcome: action.Expired}
-			return errors.Join(tx.Wake(store.RunKey(o.Run), time.Now()), tx.Finish(l))
+			return errors.Join(tx.Wake(store.OwnerKey(o.Run), time.Now()), tx.Finish(l))
 		}
 		return tx.MarkHanded(key, time.Now())
 	})
@@ -123,7 +123,7 @@ func (e *Engine) carry(ctx context.Context, l store.Lease, key string) error {
 		if _, err := tx.Answer(key, res, time.Now()); err != nil {
 			return err
 		}
-		if err := tx.Wake(store.RunKey(o.Run), time.Now()); err != nil {
+		if err := tx.Wake(store.OwnerKey(o.Run), time.Now()); err != nil {
 			return err
 		}
 		return tx.Finish(l)

@@ -25,9 +25,14 @@ type Listed struct {
 // Rule is how far a component may go in one step.
 type Rule struct {
 	Component string
-	Versions  []string    // the oldest first
-	Step      int         // how many versions on at most; 0: 1
-	Jumps     [][2]string // from and to, which are allowed besides
+	Versions  []string // the oldest first
+	Step      int      // how many versions on at most; 0: 1
+	Jumps     []Jump   // which are allowed besides
+}
+
+// Jump is a step past versions that may be made.
+type Jump struct {
+	From, To string
 }
 
 // MaxListed is how many releases, and how many versions, a catalogue may have.
@@ -53,8 +58,8 @@ func (c Catalogue) Validate() error {
 		}
 		versions[r.Component] = r.Versions
 		for _, j := range r.Jumps {
-			if !slices.Contains(r.Versions, j[0]) || !slices.Contains(r.Versions, j[1]) {
-				return fault.Invalid(field+".jumps", "%s to %s: not both are in versions", j[0], j[1])
+			if !slices.Contains(r.Versions, j.From) || !slices.Contains(r.Versions, j.To) {
+				return fault.Invalid(field+".jumps", "%s to %s: not both are in versions", j.From, j.To)
 			}
 		}
 	}
@@ -112,7 +117,7 @@ func (c Catalogue) orPast(a int) string {
 }
 
 func (r Rule) refuses(from, to string) string {
-	if from == "" || to == "" || slices.Contains(r.Jumps, [2]string{from, to}) {
+	if from == "" || to == "" || slices.Contains(r.Jumps, Jump{from, to}) {
 		return "" // it comes new, or goes
 	}
 	a, b := slices.Index(r.Versions, from), slices.Index(r.Versions, to)

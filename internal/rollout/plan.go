@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -102,11 +103,7 @@ func (r Rollout) PlanOf(w World, e Environment) Plan {
 		does := v.work(phase.Service, phase.Runbook, phase.Params)
 		say("phase %s: %s (runbook %s)", phase.Name, does.text(), r.print(w, e, phase.Runbook))
 	}
-	gates := e.Gates
-	if len(gates) == 0 {
-		gates = w.Train.Train.Gates
-	}
-	for _, g := range gates {
+	for _, g := range w.Train.Train.gatesOf(e) {
 		at := make([]string, len(g.times()))
 		for i, t := range g.times() {
 			at[i] = string(t)
@@ -121,6 +118,31 @@ func (r Rollout) PlanOf(w World, e Environment) Plan {
 	sum := sha256.Sum256([]byte(strings.Join(p.Lines, "\n")))
 	p.Hash = hex.EncodeToString(sum[:])[:16]
 	return p
+}
+
+// Uses are what is needed to carry a release out in an environment.
+type Uses struct {
+	Project  string
+	Services []string
+	Books    []string
+}
+
+// UsesOf lists what the phases and gates of an environment use.
+func (r Rollout) UsesOf(w World, e Environment) Uses {
+	v, u := r.values(w, e), Uses{Project: r.project(e)}
+	add := func(service, book string) {
+		does := v.work(service, book, nil)
+		u.Services, u.Books = append(u.Services, does.service), append(u.Books, book)
+	}
+	for _, p := range w.Train.Train.PhasesOf(e) {
+		add(p.Service, p.Runbook)
+	}
+	for _, g := range w.Train.Train.gatesOf(e) {
+		if g.Kind == RunbookGate {
+			add(g.Service, g.Runbook)
+		}
+	}
+	return u
 }
 
 func after(e Environment) string {
@@ -146,10 +168,35 @@ func (r Rollout) print(w World, e Environment, name string) string {
 	return fingerprint(book)
 }
 
+var (
+	quoted   = regexp.MustCompile(`"(?:[^"\\]|\\.)+"`)
+	typeName = regexp.MustCompile(`(?:map\[\w+\]|\[\])*\*?[\w.]+\{`)
+	nothing  = regexp.MustCompile(`\w+:(?:""|0|false|[\w.\[\]*]+\(nil\)|\{\})(, |\})`)
+)
+
 // fingerprint tells runbooks apart. A book has no pointers in it, which a test
-// holds, and maps are printed in order: the same book always prints the same.
+// holds, and maps are printed in order. What is not said in a book does not
+// count, nor do the names of types: so approvals outlive a new version of
+// Upkeep, whose books can say more.
 func fingerprint(b runbook.Book) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", b))
+	text := quoted.ReplaceAllStringFunc(fmt.Sprintf("%#v", b), func(said string) string {
+		sum := sha256.Sum256([]byte(said))
+		return `"` + hex.EncodeToString(sum[:]) + `"`
+	})
+	text = typeName.ReplaceAllString(text, "{")
+	for {
+		less := nothing.ReplaceAllStringFunc(text, func(m string) string {
+			if strings.HasSuffix(m, "}") {
+				return "}"
+			}
+			return ""
+		})
+		if less = strings.ReplaceAll(less, ", }", "}"); less == text {
+			break
+		}
+		text = less
+	}
+	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])[:12]
 }
 

@@ -186,10 +186,12 @@ type World struct {
 
 // Service is a service as the world has it.
 type Service struct {
-	Target fleet.Target
-	Hosts  map[string]string // member → the id of its server
-	Lacks  string            // why runbooks can't be run on it; empty: they can
-	Busy   string            // a run that is under way on it and is none of the rollout's
+	Target  fleet.Target
+	Hosts   map[string]string              // member → the id of its server
+	Manager string                         // the id of the server that it is managed from; empty: none
+	Seen    map[string]*action.Observation // what those servers looked like last, by id
+	Lacks   string                         // why runbooks can't be run on it; empty: they can
+	Busy    string                         // a run that is under way on it
 }
 
 // Next is what a tick wants done, in the transaction that stores the rollout.

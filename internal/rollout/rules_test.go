@@ -308,6 +308,34 @@ func TestRunbooksHaveNoPointers(t *testing.T) {
 	look("Book", reflect.TypeFor[runbook.Book]())
 }
 
+// What a book does not say is nothing, whatever fields there are; all that it
+// says counts.
+func TestFingerprint(t *testing.T) {
+	one := fingerprint(roll())
+	if again := fingerprint(roll()); again != one {
+		t.Errorf("the same book is %s and %s", one, again)
+	}
+	seen := map[string]string{one: "as it is"}
+	for what, change := range map[string]func(b *runbook.Book){
+		"max":     func(b *runbook.Book) { b.MaxUnavailable = 2 },
+		"kind":    func(b *runbook.Book) { b.Member.Do[0].Kind = action.HTTP },
+		"with":    func(b *runbook.Book) { b.Member.Do[0].With = map[string]string{"url": "0, x:false"} },
+		"with 2":  func(b *runbook.Book) { b.Member.Do[0].With = map[string]string{"url": "x:false"} },
+		"title":   func(b *runbook.Book) { b.Title = "Name:0, " },
+		"quoted":  func(b *runbook.Book) { b.Title = `Name:"", "` },
+		"flag":    func(b *runbook.Book) { b.Member.Do[0].NoReturn = true },
+		"moved":   func(b *runbook.Book) { b.Before, b.After = b.Member.Await, nil },
+		"moved 2": func(b *runbook.Book) { b.Before, b.After = nil, b.Member.Await },
+	} {
+		b := roll()
+		change(&b)
+		if other := seen[fingerprint(b)]; other != "" {
+			t.Errorf("a book with another %s is taken for the one %s", what, other)
+		}
+		seen[fingerprint(b)] = "with another " + what
+	}
+}
+
 func TestCatalogue(t *testing.T) {
 	c := Catalogue{
 		Releases: []Listed{
@@ -320,7 +348,7 @@ func TestCatalogue(t *testing.T) {
 		},
 		Rules: []Rule{
 			{Component: "ceph", Versions: []string{"nautilus", "octopus", "pacific", "quincy", "reef"}, Step: 2},
-			{Component: "rabbitmq", Versions: []string{"3.8", "3.9", "3.10", "3.11", "3.12", "3.13"}, Jumps: [][2]string{{"3.8", "3.12"}}},
+			{Component: "rabbitmq", Versions: []string{"3.8", "3.9", "3.10", "3.11", "3.12", "3.13"}, Jumps: []Jump{{"3.8", "3.12"}}},
 			{Component: "mariadb", Versions: []string{"10.5", "10.6"}},
 		},
 	}
@@ -342,7 +370,7 @@ func TestCatalogue(t *testing.T) {
 			t.Errorf("%s to %s: %q, want %q", tt.from, tt.to, got, tt.why)
 		}
 	}
-	c.Rules[1].Jumps = append(c.Rules[1].Jumps, [2]string{"3.8", "3.13"})
+	c.Rules[1].Jumps = append(c.Rules[1].Jumps, Jump{"3.8", "3.13"})
 	if got := c.Refuses("R5", "R7"); got != "" {
 		t.Errorf("a listed jump from one SLURP release to the next is refused: %s", got)
 	}

@@ -12,6 +12,7 @@ import (
 	"upkeep/internal/history"
 	"upkeep/internal/plan"
 	"upkeep/internal/run"
+	"upkeep/internal/runbook"
 	"upkeep/internal/window"
 )
 
@@ -474,7 +475,15 @@ func (t *ticker) bookRun(project string, does work, s Service, found bool, o run
 	case !known:
 		return run.Run{}, nil, fault.NotFound("runbook in project "+project, does.book)
 	}
-	return run.OpenBook(o, run.Book{Runbook: book, Service: *s.Target.Service, Hosts: s.Hosts}, does.params, t.w.Now)
+	b := run.Book{Runbook: book, Service: *s.Target.Service, Hosts: s.Hosts}
+	if book.Uses(runbook.Manager) { // else it is nothing to hold
+		b.Manager = s.Manager
+	}
+	r, facts, err := run.OpenBook(o, b, does.params, t.w.Now)
+	if err == nil {
+		err = r.Offered(s.Seen)
+	}
+	return r, facts, err
 }
 
 // always is a window that is open from now on.
@@ -485,6 +494,7 @@ func always(now time.Time) window.Window {
 
 func (t *ticker) wait(e Environment, why ...Reason) {
 	for _, r := range why {
+		r.Until = r.Until.UTC() // as it is stored, so that what has not changed is the same
 		t.r.Waits = append(t.r.Waits, Wait{Environment: e.Name, Reason: r})
 		t.sooner(r.Until)
 	}

@@ -141,16 +141,19 @@ func (t Train) PhasesOf(e Environment) []Phase {
 
 // GatesOf are an environment's gates that are asked at a time.
 func (t Train) GatesOf(e Environment, at When) (all []Gate) {
-	gates := e.Gates
-	if len(gates) == 0 {
-		gates = t.Gates
-	}
-	for _, g := range gates {
+	for _, g := range t.gatesOf(e) {
 		if slices.Contains(g.times(), at) {
 			all = append(all, g)
 		}
 	}
 	return all
+}
+
+func (t Train) gatesOf(e Environment) []Gate {
+	if len(e.Gates) > 0 {
+		return e.Gates
+	}
+	return t.Gates
 }
 
 func (g Gate) times() []When {

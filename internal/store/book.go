@@ -38,6 +38,16 @@ func OpenBook(tx interface {
 	if err != nil {
 		return r, nil, err
 	}
+	seen, err := observations(tx, hosts, manager)
+	if err != nil {
+		return r, nil, err
+	}
+	return r, facts, r.Offered(seen)
+}
+
+// observations are what the hosts of a service looked like last, by the ids of
+// their servers.
+func observations(tx Targets, hosts map[string]string, manager string) (map[string]*action.Observation, error) {
 	seen := map[string]*action.Observation{}
 	for _, id := range append(slices.Collect(maps.Values(hosts)), manager) {
 		if id == "" {
@@ -45,11 +55,11 @@ func OpenBook(tx interface {
 		}
 		t, err := tx.Target(id)
 		if err != nil {
-			return r, nil, err
+			return nil, err
 		}
 		seen[id] = t.Observed
 	}
-	return r, facts, r.Offered(seen)
+	return seen, nil
 }
 
 // Hosts are the ids of the servers that a service's members run on, by member.

@@ -78,6 +78,8 @@ type Tx interface {
 	Templates
 	Groups
 	Runbooks
+	Trains
+	Rollouts
 	Freezes
 	Images
 	Runs
@@ -293,6 +295,7 @@ type FactFilter struct {
 	Project string
 	Target  string
 	Run     string
+	Rollout string
 	After   int64 // only those with a greater Seq
 	Newest  bool  // the newest first
 	Limit   int   // 0: all

@@ -86,6 +86,7 @@ func backToTheFirst(t *testing.T, path string) {
 	}
 	defer raw.Close()
 	for _, text := range []string{
+		`DROP TABLE trains`, `DROP TABLE releases`, `DROP TABLE rollouts`, `DROP INDEX facts_rollout`, `ALTER TABLE facts DROP COLUMN rollout`,
 		`DROP TABLE seconds`, `DROP TABLE watches`,
 		`DROP TABLE runbooks`, `ALTER TABLE targets DROP COLUMN kind`,
 		`DROP TABLE images`, `DROP TABLE channels`, `DROP INDEX targets_image`, `ALTER TABLE targets DROP COLUMN image`,

@@ -15,6 +15,7 @@ import (
 	"upkeep/internal/action"
 	"upkeep/internal/evidence"
 	"upkeep/internal/fleet"
+	"upkeep/internal/rollout"
 	"upkeep/internal/run"
 	"upkeep/internal/store/storetest"
 	"upkeep/internal/window"
@@ -40,6 +41,9 @@ func kept() map[string]any {
 		"channel":     channelDoc{Channel: filled[fleet.Channel]()},
 		"run":         runDoc{Run: r, Window: windowToDoc(r.Window)},
 		"order":       filled[run.Order](),
+		"train":       trainToDoc(filled[rollout.StoredTrain]()),
+		"release":     releaseDoc{StoredRelease: filled[rollout.StoredRelease]()},
+		"rollout":     rolloutDoc{Rollout: filled[rollout.Rollout]()},
 		"result":      filled[action.Result](),
 		"watch":       filled[evidence.Watch](),
 	}

@@ -37,7 +37,7 @@ func (t *tx) flush() error {
 	if len(seqs) != len(facts) {
 		return t.fail("number facts", errors.New("too few numbers"))
 	}
-	const columns = 9
+	const columns = 10
 	for size := t.dialect.BatchRows(); len(facts) > 0; {
 		n := min(size, len(facts))
 		var values strings.Builder
@@ -47,10 +47,10 @@ func (t *tx) flush() error {
 				values.WriteByte(',')
 			}
 			a := len(args)
-			fmt.Fprintf(&values, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d)", a+1, a+2, a+3, a+4, a+5, a+6, a+7, a+8, a+9)
-			args = append(args, seqs[i], micros(f.At), f.Who, f.Project, f.Target, f.Run, f.Step, string(f.Kind), f.Text)
+			fmt.Fprintf(&values, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d)", a+1, a+2, a+3, a+4, a+5, a+6, a+7, a+8, a+9, a+10)
+			args = append(args, seqs[i], micros(f.At), f.Who, f.Project, f.Target, f.Run, f.Step, string(f.Kind), f.Text, f.Rollout)
 		}
-		_, err := t.exec("write facts", `INSERT INTO facts (seq, at, who, project, target, run, step, kind, text) VALUES `+values.String(), args...)
+		_, err := t.exec("write facts", `INSERT INTO facts (seq, at, who, project, target, run, step, kind, text, rollout) VALUES `+values.String(), args...)
 		if err != nil {
 			return err
 		}
@@ -71,6 +71,7 @@ func (t *tx) Facts(f store.FactFilter) ([]history.Fact, error) {
 	w.equal("project", f.Project)
 	w.equal("target", f.Target)
 	w.equal("run", f.Run)
+	w.equal("rollout", f.Rollout)
 	if f.After > 0 {
 		w.add("seq > ?", f.After)
 	}
@@ -78,11 +79,11 @@ func (t *tx) Facts(f store.FactFilter) ([]history.Fact, error) {
 	if f.Newest {
 		order = "seq DESC"
 	}
-	query := w.query(`SELECT seq, at, who, project, target, run, step, kind, text FROM facts`, order, f.Limit)
+	query := w.query(`SELECT seq, at, who, project, target, run, step, kind, text, rollout FROM facts`, order, f.Limit)
 	return list(t, "list facts", query, w.args, func(row scanner) (history.Fact, error) {
 		var f history.Fact
 		var at int64
-		err := row.Scan(&f.Seq, &at, &f.Who, &f.Project, &f.Target, &f.Run, &f.Step, &f.Kind, &f.Text)
+		err := row.Scan(&f.Seq, &at, &f.Who, &f.Project, &f.Target, &f.Run, &f.Step, &f.Kind, &f.Text, &f.Rollout)
 		f.At = instant(at)
 		return f, err
 	})

@@ -29,6 +29,8 @@ func Run(t *testing.T, open func(t *testing.T) store.DB) {
 		{"schedules", schedules},
 		{"freezes", freezes},
 		{"images", images},
+		{"trains", trains},
+		{"rollouts", rollouts},
 		{"runs", runs},
 		{"claims", claims},
 		{"orders", orders},
