@@ -1644,7 +1644,7 @@ type RunbookCheck struct {
 	// Example: 10s
 	Fresh string `json:"fresh,omitempty,omitzero"`
 
-	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
+	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. unit, container: restart, start or stop one that the host's owner has named. playbook: run one of Ansible's that the host's owner has named. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
 	//
 	// Example: balance
 	Kind string `json:"kind"`
@@ -1669,7 +1669,7 @@ type RunbookCheck struct {
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
 
-	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); of command, check and backup those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); unit (unit, state), container (container, do and wait) and playbook (playbook, limit); of command, check, backup and playbook also those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
@@ -1798,7 +1798,7 @@ type RunbookStep struct {
 	// Example: 20s
 	Estimate string `json:"estimate,omitempty,omitzero"`
 
-	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
+	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. unit, container: restart, start or stop one that the host's owner has named. playbook: run one of Ansible's that the host's owner has named. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
 	//
 	// Example: balance
 	Kind string `json:"kind"`
@@ -1826,7 +1826,7 @@ type RunbookStep struct {
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
 
-	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); of command, check and backup those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); unit (unit, state), container (container, do and wait) and playbook (playbook, limit); of command, check, backup and playbook also those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
@@ -4891,4 +4891,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 a0858ab2338d40b8025bfcd1f61182c4993d5825e0b358cf96dbe92c449da06d.
+// From the document with the SHA-256 b8f9518a22957d2a7e42f929490f53e4bce7ba12105bf7623b67ad5774016d8a.

@@ -23,6 +23,11 @@ const (
 	Backup   Kind = "backup"   // run the named command that makes a copy to come back to
 	Command  Kind = "command"  // run the named command, which may interrupt what the host serves
 	Check    Kind = "check"    // run the named command that says whether the host is well; changes nothing
+
+	// These the host's owner allows by the names of what they touch.
+	Unit      Kind = "unit"      // restart, reload, start or stop a unit of systemd
+	Container Kind = "container" // restart, stop or start a container
+	Playbook  Kind = "playbook"  // run one of Ansible's playbooks from the host
 )
 
 // What the control plane's own hands can do. No host is told these.
@@ -35,7 +40,7 @@ const (
 // Kinds lists every kind.
 var Kinds = []Kind{
 	Observe, Refresh, Download, Install, Repair, Restore, Reboot, Backup, Command, Check,
-	Balance, HTTP, Query,
+	Unit, Container, Playbook, Balance, HTTP, Query,
 }
 
 // Valid reports whether k is one of Kinds.
@@ -47,15 +52,16 @@ func (k Kind) Valid() bool {
 // Installing does: it restarts services. Of a command nobody knows. A drained
 // server takes its part of the capacity with it.
 func (k Kind) Disrupts() bool {
-	return k == Install || k == Repair || k == Restore || k == Reboot || k == Command || k == Balance
+	return k == Install || k == Repair || k == Restore || k == Reboot || k == Command || k == Balance ||
+		k == Unit || k == Container || k == Playbook
 }
 
 // Names reports whether k runs a command that the host's owner has a name for.
 func (k Kind) Names() bool { return k == Backup || k == Command || k == Check }
 
 // OnHost reports whether a runbook's step of this kind is done by a host's
-// agent, and not by the control plane itself.
-func (k Kind) OnHost() bool { return k.Names() }
+// agent, as its owner allows, and not by the control plane itself.
+func (k Kind) OnHost() bool { return k.Names() || k == Unit || k == Container || k == Playbook }
 
 // Package is a package and the version it is to have.
 type Package struct {

@@ -27,7 +27,7 @@ type Allow struct {
 	RebootCommand []string      // nil: reboot
 	DryRun        bool          // nothing is changed; the hands say what they would do
 
-	Owned // what backups, commands and checks may run
+	Owned // what may be run here, by name
 }
 
 // LoadAllow reads the owner's file; without one, everything is allowed. An
@@ -44,6 +44,10 @@ type Allow struct {
 //	  set-image:
 //	    run: [/usr/local/bin/shop, image, "{{image}}"]
 //	    values: {image: {type: digest}}
+//	units: [keystone.service]
+//	containers: {engine: docker, names: [keystone]}
+//	playbooks:
+//	  upgrade: {file: /opt/ansible/upgrade.yml, inventory: /opt/ansible/hosts, values: {image: {type: digest}}}
 func LoadAllow(file string) (Allow, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -54,11 +58,14 @@ func LoadAllow(file string) (Allow, error) {
 	}
 	defer f.Close()
 	var text struct {
-		Allow         *[]string              `yaml:"allow"`
-		Hold          []string               `yaml:"hold"`
-		RebootCommand []string               `yaml:"rebootCommand"`
-		DryRun        bool                   `yaml:"dryRun"`
-		Commands      map[string]commandText `yaml:"commands"`
+		Allow         *[]string               `yaml:"allow"`
+		Hold          []string                `yaml:"hold"`
+		RebootCommand []string                `yaml:"rebootCommand"`
+		DryRun        bool                    `yaml:"dryRun"`
+		Commands      map[string]commandText  `yaml:"commands"`
+		Units         []string                `yaml:"units"`
+		Containers    containersText          `yaml:"containers"`
+		Playbooks     map[string]playbookText `yaml:"playbooks"`
 	}
 	err = yaml.NewDecoder(io.LimitReader(f, 1<<20), yaml.DisallowUnknownField()).Decode(&text)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -81,6 +88,15 @@ func LoadAllow(file string) (Allow, error) {
 	}
 	if a.Commands, err = commands(text.Commands); err != nil {
 		return Allow{}, fault.Invalid(file, "commands: %v", err)
+	}
+	if a.Units, err = units(text.Units); err != nil {
+		return Allow{}, fault.Invalid(file, "units: %v", err)
+	}
+	if a.Containers, err = text.Containers.containers(); err != nil {
+		return Allow{}, fault.Invalid(file, "containers: %v", err)
+	}
+	if a.Playbooks, err = playbooks(text.Playbooks); err != nil {
+		return Allow{}, fault.Invalid(file, "playbooks: %v", err)
 	}
 	return a, nil
 }
@@ -111,6 +127,9 @@ func (a Allow) forbids(o action.Order) string {
 	if a.Kinds != nil && o.Kind != action.Observe && !slices.Contains(a.Kinds, o.Kind) {
 		if o.Kind.Names() {
 			return fmt.Sprintf("this host's owner does not allow to run %q as a %s", o.Command, o.Kind)
+		}
+		if o.Kind.OnHost() {
+			return fmt.Sprintf("this host's owner does not allow steps of the kind %s", o.Kind)
 		}
 		return fmt.Sprintf("this host's owner does not allow to %s", o.Kind)
 	}

@@ -17,7 +17,10 @@ import (
 // Owned is what the host's owner lets be run, by names of his own. Nothing
 // else of it is ever taken from an order but values that he has declared.
 type Owned struct {
-	Commands map[string]Command
+	Commands   map[string]Command
+	Units      []string // of systemd
+	Containers Containers
+	Playbooks  map[string]Playbook
 }
 
 // Command is a program with its arguments. In those, {{NAME}} is a place for
@@ -47,9 +50,8 @@ var (
 	place       = regexp.MustCompile(`\{\{([A-Za-z][A-Za-z0-9_]{0,31})\}\}`)
 )
 
-// Argv is what an order runs. Its error is a refusal. file is where the owner
-// writes what he allows.
-func (w Owned) Argv(o action.Order, file string) ([]string, error) {
+// command is what an order for a named command runs.
+func (w Owned) command(o action.Order, file string) ([]string, error) {
 	c, ok := w.Commands[o.Command]
 	if !ok {
 		return nil, Refuse("this host's owner has no command named %q: add the line \"%s: [/path/to/program, argument]\" below \"commands:\" in %s there, and restart its agent",
@@ -72,12 +74,21 @@ func (w Owned) Argv(o action.Order, file string) ([]string, error) {
 // Names lists the commands' names, sorted.
 func (w Owned) Names() []string { return slices.Sorted(maps.Keys(w.Commands)) }
 
-// Offers lists what an order may, or must, give values for, sorted.
+// Offers lists what is there beside commands without values, by kind and name.
 func (w Owned) Offers() (all []action.Offer) {
 	for _, name := range w.Names() {
 		if c := w.Commands[name]; len(c.Values) > 0 {
 			all = append(all, offer(action.Command, name, c.Values))
 		}
+	}
+	for _, name := range slices.Sorted(slices.Values(w.Containers.Names)) {
+		all = append(all, action.Offer{Kind: action.Container, Name: name})
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Playbooks)) {
+		all = append(all, offer(action.Playbook, name, w.Playbooks[name].Values))
+	}
+	for _, name := range slices.Sorted(slices.Values(w.Units)) {
+		all = append(all, action.Offer{Kind: action.Unit, Name: name})
 	}
 	return all
 }

@@ -110,6 +110,83 @@ func TestDeclarations(t *testing.T) {
 	}
 }
 
+const cloud = `units: [keystone.service, haproxy.service]
+containers: {engine: podman, names: [keystone]}
+playbooks:
+  upgrade: {file: /opt/upgrade.yml, inventory: /opt/hosts, values: {image: {type: digest}, note: {type: string, pattern: ".*", default: ""}}}
+  restart: {file: /opt/restart.yml, inventory: /opt/hosts}
+`
+
+// TestWhatTheOwnerDoesNotAllow: units, containers and playbooks by their exact
+// names, and nothing in their values that would be read as more than a value.
+func TestWhatTheOwnerDoesNotAllow(t *testing.T) {
+	a, err := load(t, cloud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := "sha256:" + strings.Repeat("a", 64)
+	for _, c := range []struct {
+		kind action.Kind
+		says string
+		with []string
+	}{
+		{action.Unit, "", []string{"unit", "haproxy.service", "state", "reloaded"}},
+		{action.Unit, `let the unit "haproxy" be touched`, []string{"unit", "haproxy", "state", "reloaded"}},
+		{action.Unit, `not "masked"`, []string{"unit", "haproxy.service", "state", "masked"}},
+		{action.Unit, `"now" is nothing that it knows`, []string{"unit", "haproxy.service", "state", "started", "now", "1"}},
+		{action.Container, "", []string{"container", "keystone", "do", "stop", "wait", "1m"}},
+		{action.Container, `let the container "nova" be touched`, []string{"container", "nova", "do", "stop"}},
+		{action.Container, `not "rm"`, []string{"container", "keystone", "do", "rm"}},
+		{action.Container, "from 1s to 1h", []string{"container", "keystone", "do", "stop", "wait", "-1s"}},
+		{action.Container, "only started", []string{"container", "keystone", "do", "start", "wait", "1s"}},
+		{action.Playbook, "", []string{"playbook", "upgrade", "image", image, "limit", "ctl1,ctl2.example"}},
+		{action.Playbook, "", []string{"playbook", "restart"}},
+		{action.Playbook, `let the playbook "site" be run`, []string{"playbook", "site"}},
+		{action.Playbook, "names of hosts", []string{"playbook", "restart", "limit", "@/etc/shadow"}},
+		{action.Playbook, "names of hosts", []string{"playbook", "restart", "limit", "all:!ctl1"}},
+		{action.Playbook, "names of hosts", []string{"playbook", "restart", "limit", ""}},
+		{action.Playbook, "names of hosts", []string{"playbook", "restart", "limit", "-v"}},
+		{action.Playbook, `takes no value "image"`, []string{"playbook", "restart", "image", image}},
+		{action.Playbook, `needs the value "image"`, []string{"playbook", "upgrade"}},
+		{action.Playbook, "64 hex digits", []string{"playbook", "upgrade", "image", "latest"}},
+		{action.Playbook, "Ansible would fill in", []string{"playbook", "upgrade", "image", image, "note", "{{ lookup('pipe', 'id') }}"}},
+		{action.Playbook, "Ansible would fill in", []string{"playbook", "upgrade", "image", image, "note", "{% set x = 1 %}"}},
+	} {
+		with := map[string]string{}
+		for i := 0; i < len(c.with); i += 2 {
+			with[c.with[i]] = c.with[i+1]
+		}
+		argv, err := a.Argv(action.Order{Kind: c.kind, With: with}, "agent.yaml")
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s %q: %q, %v", c.kind, c.with, argv, err)
+		}
+	}
+	for text, word := range map[string]string{
+		"units: [keystone]\n":                                                               "whole name",
+		"units: [\"-H.service\"]\n":                                                         "whole name",
+		"containers: {names: [keystone]}\n":                                                 "docker or podman",
+		"containers: {engine: lxc, names: [keystone]}\n":                                    "docker or podman",
+		"containers: {engine: docker, names: [\"--all\"]}\n":                                "no container's name",
+		"containers: {engine: docker, name: [a]}\n":                                         "name",
+		"playbooks: {a: {file: a.yml, inventory: /i}}\n":                                    "absolute",
+		"playbooks: {a: {file: /a.yml}}\n":                                                  "absolute",
+		"playbooks: {A: {file: /a.yml, inventory: /i}}\n":                                   "1 to 63",
+		"playbooks: {a: {file: /a.yml, inventory: /i, values: {limit: {type: integer}}}}\n": "the step's own",
+		"playbooks: {a: {file: /a.yml, inventory: /i, values: {x: {type: string}}}}\n":      "pattern or an enum",
+	} {
+		if _, err := load(t, text); !fault.Is(err, fault.KindInvalid) || !strings.Contains(err.Error(), word) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	var offers []string
+	for _, o := range a.Offers() {
+		offers = append(offers, string(o.Kind)+" "+o.Name)
+	}
+	if got := strings.Join(offers, ", "); got != "container keystone, playbook restart, playbook upgrade, unit haproxy.service, unit keystone.service" {
+		t.Error(got)
+	}
+}
+
 // TestValuesOnTheWire: an agent of before values does not know the kind of an
 // order that has some, and so never runs the command without them.
 func TestValuesOnTheWire(t *testing.T) {

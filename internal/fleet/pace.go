@@ -25,19 +25,22 @@ const keepSamples = 8
 // side: an estimate too long wastes some minutes of a window, one too short
 // leaves a server half done when the window ends.
 var prior = map[action.Kind]struct{ first, each time.Duration }{
-	action.Observe:  {20 * time.Second, 0},
-	action.Refresh:  {60 * time.Second, 0},
-	action.Download: {60 * time.Second, 5 * time.Second},
-	action.Install:  {60 * time.Second, 20 * time.Second},
-	action.Repair:   {3 * time.Minute, 0},
-	action.Restore:  {60 * time.Second, 20 * time.Second},
-	action.Reboot:   {5 * time.Minute, 0},
-	action.Backup:   {10 * time.Minute, 0},
-	action.Command:  {60 * time.Second, 0},
-	action.Check:    {30 * time.Second, 0},
-	action.Balance:  {60 * time.Second, 0}, // sessions run dry
-	action.HTTP:     {10 * time.Second, 0},
-	action.Query:    {5 * time.Second, 0},
+	action.Observe:   {20 * time.Second, 0},
+	action.Refresh:   {60 * time.Second, 0},
+	action.Download:  {60 * time.Second, 5 * time.Second},
+	action.Install:   {60 * time.Second, 20 * time.Second},
+	action.Repair:    {3 * time.Minute, 0},
+	action.Restore:   {60 * time.Second, 20 * time.Second},
+	action.Reboot:    {5 * time.Minute, 0},
+	action.Backup:    {10 * time.Minute, 0},
+	action.Command:   {60 * time.Second, 0},
+	action.Check:     {30 * time.Second, 0},
+	action.Unit:      {60 * time.Second, 0},
+	action.Container: {60 * time.Second, 0},
+	action.Playbook:  {10 * time.Minute, 0},
+	action.Balance:   {60 * time.Second, 0}, // sessions run dry
+	action.HTTP:      {10 * time.Second, 0},
+	action.Query:     {5 * time.Second, 0},
 }
 
 // With adds a sample; p itself is not changed.

@@ -410,7 +410,7 @@ func attempts(s runbook.Step) int {
 	switch {
 	case s.Attempts > 0:
 		return s.Attempts
-	case s.Kind == action.Command || s.Kind == action.Backup:
+	case s.Kind.OnHost() && s.Kind != action.Check:
 		return 1 // nobody knows whether it may be done twice
 	case s.Kind == action.Balance:
 		return lookAttempts // setting a state again changes nothing; sessions take their time to end

@@ -168,7 +168,8 @@ func (t *ticker) learn(s plan.Step, a action.Result) {
 		if a.Outcome == action.Done {
 			m.BackedFor = t.occasion().Start
 		}
-	case action.Observe, action.Download, action.Command, action.Check, action.Balance, action.HTTP, action.Query:
+	case action.Observe, action.Download, action.Command, action.Check, action.Balance, action.HTTP, action.Query,
+		action.Unit, action.Container, action.Playbook:
 	}
 	switch s.Action { //nolint:exhaustive // the others leave the server as it was
 	case action.Install, action.Repair, action.Restore, action.Reboot:

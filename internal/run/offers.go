@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -38,23 +39,31 @@ func (r Run) Offered(seen map[string]*action.Observation) error {
 
 // lacks is what a host does not offer of what a step asks for; empty if nothing.
 func lacks(s plan.Step, obs *action.Observation) string {
-	if !slices.Contains(obs.Commands, s.Command) {
-		return "it has no command named " + s.Command
+	kind, name := action.Command, s.Command
+	if !s.Action.Names() {
+		kind, name = s.Action, s.With[string(s.Action)]
+	}
+	what := fmt.Sprintf("%s %s", kind, name)
+	i := slices.IndexFunc(obs.Offers, func(o action.Offer) bool { return o.Kind == kind && o.Name == name })
+	switch {
+	case s.Action.Names() && !slices.Contains(obs.Commands, name), !s.Action.Names() && i < 0:
+		return "it has no " + what
+	case s.Action == action.Unit || s.Action == action.Container:
+		return "" // what they take is known without it
 	}
 	offer := action.Offer{}
-	for _, o := range obs.Offers {
-		if o.Kind == action.Command && o.Name == s.Command {
-			offer = o
+	if i >= 0 {
+		offer = obs.Offers[i]
+	}
+	for _, v := range slices.Sorted(maps.Keys(s.With)) {
+		own := s.Action == action.Playbook && (v == "playbook" || v == "limit")
+		if !own && !slices.Contains(offer.Needs, v) && !slices.Contains(offer.May, v) {
+			return fmt.Sprintf("its %s takes no value %s", what, v)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.With)) {
-		if !slices.Contains(offer.Needs, name) && !slices.Contains(offer.May, name) {
-			return "its command " + s.Command + " takes no value " + name
-		}
-	}
-	for _, name := range offer.Needs {
-		if _, given := s.With[name]; !given {
-			return "its command " + s.Command + " needs the value " + name
+	for _, v := range offer.Needs {
+		if _, given := s.With[v]; !given {
+			return fmt.Sprintf("its %s needs the value %s", what, v)
 		}
 	}
 	return ""

@@ -28,8 +28,8 @@ func TestOffered(t *testing.T) {
 		{"needs the value image", all, nil},
 		{"takes no value colour", all, map[string]string{"image": "x", "colour": "red"}},
 		{"takes no value image", &action.Observation{Commands: []string{"restart", "well"}}, map[string]string{"image": "x"}},
-		{"no command named restart", &action.Observation{Commands: []string{"well"}}, nil},
-		{"no command named well", &action.Observation{Commands: []string{"restart"}}, nil},
+		{"no command restart", &action.Observation{Commands: []string{"well"}}, nil},
+		{"no command well", &action.Observation{Commands: []string{"restart"}}, nil},
 	} {
 		b := runbook.Book{
 			Name:  "b",

@@ -131,15 +131,24 @@ type values struct{ needs, may []string }
 // kinds are what a step may be.
 var kinds = map[action.Kind]values{
 	action.Command: {}, action.Check: {}, action.Backup: {},
-	action.Balance: {needs: []string{"proxy", "backend", "server", "state"}, may: []string{"sessions", "wait", "min"}},
-	action.HTTP:    {needs: []string{"url"}, may: []string{"status", "contains", "times", "every", "timeout", "wait", "ca"}},
-	action.Query:   {needs: []string{"url", "query", "op", "value"}, may: []string{"baseline", "timeout", "ca"}},
+	action.Unit:      {needs: []string{"unit", "state"}},
+	action.Container: {needs: []string{"container", "do"}, may: []string{"wait"}},
+	action.Playbook:  {needs: []string{"playbook"}, may: []string{"limit"}},
+	action.Balance:   {needs: []string{"proxy", "backend", "server", "state"}, may: []string{"sessions", "wait", "min"}},
+	action.HTTP:      {needs: []string{"url"}, may: []string{"status", "contains", "times", "every", "timeout", "wait", "ca"}},
+	action.Query:     {needs: []string{"url", "query", "op", "value"}, may: []string{"baseline", "timeout", "ca"}},
+}
+
+// choices are the values that can only be one of a few words.
+var choices = map[action.Kind]map[string][]string{
+	action.Unit:      {"state": {"restarted", "reloaded", "started", "stopped"}},
+	action.Container: {"do": {"restart", "stop", "start"}},
 }
 
 // Knows reports whether a step of that kind can have a value of that name.
-// What a command takes is the host owner's to say.
+// What a command or a playbook takes is the host owner's to say.
 func Knows(kind action.Kind, name string) bool {
-	if kind.Names() {
+	if kind.Names() || kind == action.Playbook {
 		return true
 	}
 	k := kinds[kind]
@@ -303,7 +312,7 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	case seen[s.Name]:
 		return fault.Invalid(field+".name", "%q stands twice in the runbook", s.Name)
 	case !known:
-		return fault.Invalid(field+".kind", "%q is no kind of step; there are command, check, backup, balance, http and query", s.Kind)
+		return fault.Invalid(field+".kind", "%q is no kind of step; there are command, check, backup, unit, container, playbook, balance, http and query", s.Kind)
 	case in.checks && s.Kind.Disrupts():
 		return fault.Invalid(field+".kind", "%s changes something, and here only what looks may stand: check, http, query", s.Kind)
 	case s.Kind.Names() != (s.Command != ""):
@@ -333,12 +342,15 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	for _, key := range slices.Sorted(maps.Keys(s.With)) {
 		value := s.With[key]
 		switch {
-		case s.Kind.Names() && !valueName.MatchString(key):
+		case (s.Kind.Names() || s.Kind == action.Playbook) && !valueName.MatchString(key):
 			return fault.Invalid(field+".with."+key, "%q is no value's name: a letter, then up to 31 letters, digits and underscores", key)
 		case !Knows(s.Kind, key):
 			return fault.Invalid(field+".with."+key, "is nothing that the kind %s knows; it knows %s", s.Kind, strings.Join(slices.Concat(kind.needs, kind.may), ", "))
 		case len(value) > action.MaxValue:
 			return fault.Invalid(field+".with."+key, "has %d bytes, %d may be", len(value), action.MaxValue)
+		}
+		if words := choices[s.Kind][key]; words != nil && !place.MatchString(value) && !slices.Contains(words, value) {
+			return fault.Invalid(field+".with."+key, "must be one of %s, not %q", strings.Join(words, ", "), value)
 		}
 		if err := b.validPlaces(field+".with."+key, value, in.once && s.On != All && s.On != First && s.On != Last, s.On != Proxies); err != nil {
 			return err

@@ -112,6 +112,21 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"member.await[0].on", "not on a host", func(b *runbook.Book) { b.Member.Await[0].On = runbook.Self }},
 		{"member.await[0].approval", "brought back", func(b *runbook.Book) { b.Member.Await[0].Approval = true }},
 		{"member.ready[0].noReturn", "brought back", func(b *runbook.Book) { b.Member.Ready[0].NoReturn = true }},
+		{"member.do[0].with.state", "is needed by the kind unit", func(b *runbook.Book) {
+			b.Member.Do[0] = runbook.Step{Name: "x", Kind: action.Unit, On: runbook.Self, With: map[string]string{"unit": "a.service"}}
+		}},
+		{"member.do[0].with.state", "must be one of restarted", func(b *runbook.Book) {
+			b.Member.Do[0] = runbook.Step{Name: "x", Kind: action.Unit, On: runbook.Self, With: map[string]string{"unit": "a.service", "state": "restart"}}
+		}},
+		{"member.do[0].on", "runs on a host", func(b *runbook.Book) {
+			b.Member.Do[0] = runbook.Step{Name: "x", Kind: action.Container, With: map[string]string{"container": "a", "do": "stop"}}
+		}},
+		{"member.do[0].command", "goes with", func(b *runbook.Book) {
+			b.Member.Do[0] = runbook.Step{Name: "x", Kind: action.Playbook, On: runbook.Manager, Command: "x", With: map[string]string{"playbook": "a"}}
+		}},
+		{"member.await[0].kind", "only what looks", func(b *runbook.Book) {
+			b.Member.Await[0] = runbook.Step{Name: "x", Kind: action.Playbook, On: runbook.Manager, With: map[string]string{"playbook": "a"}}
+		}},
 		{"targets.labels", "1 to 256", func(b *runbook.Book) { b.Targets.Labels = map[string]string{"": "x"} }},
 		{"order", "oldest, listed, reversed", func(b *runbook.Book) { b.Order = "random" }},
 		{"batches[1]", "from 1 to maxUnavailable, which is 1, not 2", func(b *runbook.Book) { b.Batches = []int{1, 2} }},

@@ -288,6 +288,8 @@ func (w *World) do(power context.Context, o action.Order, k *work) {
 		if reason := w.command(power, o); reason != "" {
 			fail("", reason)
 		}
+	case action.Unit, action.Container, action.Playbook:
+		// the pretended host has none
 	case action.Balance, action.HTTP, action.Query:
 		// the agent refuses them
 	}

@@ -67,7 +67,7 @@ func (h *Hands) Prepare(ctx context.Context, o action.Order) (json.RawMessage, e
 	switch o.Kind {
 	case action.Observe, action.Reboot:
 		return nil, nil
-	case action.Backup, action.Command, action.Check:
+	case action.Backup, action.Command, action.Check, action.Unit, action.Container, action.Playbook:
 		_, err := h.named(o)
 		return nil, err
 	case action.Balance, action.HTTP, action.Query:
@@ -131,7 +131,7 @@ func (h *Hands) command(o action.Order, memo json.RawMessage) ([]string, error) 
 		return nil, nil
 	case o.Kind == action.Reboot:
 		return h.cfg.RebootCommand, nil
-	case o.Kind.Names():
+	case o.Kind.OnHost():
 		return h.named(o)
 	}
 	return h.manager.Command(o, memo)
@@ -140,7 +140,7 @@ func (h *Hands) command(o action.Order, memo json.RawMessage) ([]string, error) 
 // start sets a command going that outlives us.
 func start(dir string, o action.Order, argv []string) (*process.Process, error) {
 	begin, env := process.Start, environment()
-	if o.Kind.Names() {
+	if o.Kind.OnHost() {
 		begin, env = process.StartGroup, append(env, about(o)...)
 	}
 	p, err := begin(dir, env, argv)

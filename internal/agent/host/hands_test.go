@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		if err := json.Unmarshal([]byte(text), &is); err != nil {
 			panic(err)
 		}
-		hands, err := host.New(host.Config{Dir: is.Dir, Owned: agent.Owned{Commands: is.Commands}}, apt.New)
+		hands, err := host.New(host.Config{Dir: is.Dir, Owned: is.Owned}, apt.New)
 		if err != nil {
 			panic(err)
 		}
@@ -42,9 +42,9 @@ func TestMain(m *testing.M) {
 
 // doomed is an agent that will be killed.
 type doomed struct {
-	Dir      string
-	Commands map[string]agent.Command
-	Order    action.Order
+	Dir   string
+	Owned agent.Owned
+	Order action.Order
 }
 
 // owner is a host whose owner has named commands.
@@ -52,6 +52,7 @@ type owner struct {
 	*testing.T
 	dir      string
 	commands map[string]agent.Command
+	owned    agent.Owned // with these commands
 	hands    *host.Hands
 }
 
@@ -63,6 +64,7 @@ func named(t *testing.T, scripts map[string]string) *owner {
 	for name, script := range scripts {
 		o.commands[name] = agent.Command{Run: []string{"/bin/sh", "-c", script, o.dir}}
 	}
+	o.owned.Commands = o.commands
 	o.restart()
 	return o
 }
@@ -70,7 +72,7 @@ func named(t *testing.T, scripts map[string]string) *owner {
 func (o *owner) restart() {
 	o.Helper()
 	var err error
-	o.hands, err = host.New(host.Config{Dir: filepath.Join(o.dir, "agent"), Owned: agent.Owned{Commands: o.commands}, AllowFile: "/etc/upkeep/agent.yaml"}, apt.New)
+	o.hands, err = host.New(host.Config{Dir: filepath.Join(o.dir, "agent"), Owned: o.owned, AllowFile: "/etc/upkeep/agent.yaml"}, apt.New)
 	if err != nil {
 		o.Fatal(err)
 	}
@@ -217,7 +219,7 @@ func TestAgentIsKilled(t *testing.T) {
 // written a file.
 func (o *owner) kill(ord action.Order, file string) {
 	o.Helper()
-	text, err := json.Marshal(doomed{filepath.Join(o.dir, "agent"), o.commands, ord})
+	text, err := json.Marshal(doomed{filepath.Join(o.dir, "agent"), o.owned, ord})
 	if err != nil {
 		o.Fatal(err)
 	}

@@ -22,7 +22,11 @@ func (h *Hands) named(o action.Order) ([]string, error) {
 
 // about tells a named command what it is run for.
 func about(o action.Order) []string {
-	return []string{"UPKEEP_RUN=" + o.Run, "UPKEEP_STEP=" + o.Step, "UPKEEP_TARGET=" + o.Target}
+	env := []string{"UPKEEP_RUN=" + o.Run, "UPKEEP_STEP=" + o.Step, "UPKEEP_TARGET=" + o.Target}
+	if o.Kind == action.Playbook {
+		env = append(env, "LC_ALL=C.UTF-8", "ANSIBLE_NOCOLOR=1", "ANSIBLE_RETRY_FILES_ENABLED=0") // it refuses other encodings
+	}
+	return env
 }
 
 // again is where a check is kept that is made a second time.
@@ -75,17 +79,30 @@ func ended(o action.Order, exit process.Exit, output string, never error) action
 	}
 	switch {
 	case exit.GaveUp:
-		return fail("the command %q was stopped after %s", o.Command, o.Timeout)
+		return fail("%s was stopped after %s", deed(o), o.Timeout)
 	case !exit.Known:
 		return cutOff(r, never)
 	case exit.Code == 0:
 		return r
 	}
-	what := fmt.Sprintf("the command %q ended with exit code %d", o.Command, exit.Code)
+	what := fmt.Sprintf("%s ended with exit code %d", deed(o), exit.Code)
 	if said := lastLines(output); said != "" {
 		what += ": " + said
 	}
 	return fail("%s", what)
+}
+
+// deed is what an order runs, for people.
+func deed(o action.Order) string {
+	switch o.Kind { //nolint:exhaustive // the others are commands by name
+	case action.Unit:
+		return fmt.Sprintf("systemctl for the unit %q", o.With["unit"])
+	case action.Container:
+		return fmt.Sprintf("what was to be done with the container %q", o.With["container"])
+	case action.Playbook:
+		return fmt.Sprintf("the playbook %q", o.With["playbook"])
+	}
+	return fmt.Sprintf("the command %q", o.Command)
 }
 
 // lastLines joins the last lines that say something.

@@ -24,7 +24,7 @@ const (
 func (h *Hands) finish(ctx context.Context, o action.Order, memo json.RawMessage, exit process.Exit, never error) (action.Result, error) {
 	out := process.Output(h.dir(o.Key()), parseTail)
 	switch {
-	case o.Kind.Names():
+	case o.Kind.OnHost():
 		return ended(o, exit, out, never), nil
 	case o.Kind == action.Observe:
 		return action.Result{Outcome: action.Done}, nil
@@ -101,7 +101,7 @@ func (h *Hands) pretend(ctx context.Context, o action.Order, memo json.RawMessag
 		return action.Result{Outcome: action.Done, Started: r.Started}, nil
 	}
 	would, err := "", error(nil)
-	if !o.Kind.Names() && o.Kind != action.Reboot {
+	if !o.Kind.OnHost() && o.Kind != action.Reboot {
 		would, err = h.play(ctx, o, memo)
 	}
 	if would == "" && err == nil {
