@@ -1816,6 +1816,11 @@ type RunbookStep struct {
 	// Example: proxies
 	On string `json:"on,omitempty,omitzero"`
 
+	// Rollback How it can be taken back, for people: none, reverse (its opposite does), restore (from a copy made before), forward-only (needs noReturn). Left out: forward-only with noReturn, reverse in drain, else none.
+	//
+	// Example: restore
+	Rollback string `json:"rollback,omitempty,omitzero"`
+
 	// Soak How long nothing is done before it begins, a duration up to 60d. Not in await and ready.
 	//
 	// Example: 1h
@@ -2551,6 +2556,11 @@ type SimulatedStep struct {
 	//
 	// Example: ctl1 drain lb1
 	Title string `json:"title,omitempty,omitzero"`
+
+	// Undo How it could be taken back: none, reverse, restore, forward-only.
+	//
+	// Example: none
+	Undo string `json:"undo"`
 }
 
 // SimulatedWait A stretch in which nothing could start, and why.
@@ -4891,4 +4901,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 b8f9518a22957d2a7e42f929490f53e4bce7ba12105bf7623b67ad5774016d8a.
+// From the document with the SHA-256 a18f6918b909465983f0ccd9fdc5ada76dfd554d77b5db84ec8fe68e49b7c22a.

@@ -194,6 +194,7 @@ type RunbookStep struct {
 	RunbookLook
 	Attempts int    `json:"attempts,omitempty" minimum:"0" maximum:"100" doc:"How often it is tried, two seconds apart. Left out: once for a command or backup, 60 times for the others." example:"60"`
 	NoReturn bool   `json:"noReturn,omitempty" doc:"Nothing leads back from here: it waits until a person approves it, knowing that. Not in await and ready."`
+	Rollback string `json:"rollback,omitempty" doc:"How it can be taken back, for people: none, reverse (its opposite does), restore (from a copy made before), forward-only (needs noReturn). Left out: forward-only with noReturn, reverse in drain, else none." example:"restore"`
 	Approval bool   `json:"approval,omitempty" doc:"It waits until a person approves it. Not in await and ready."`
 	Soak     string `json:"soak,omitempty" doc:"How long nothing is done before it begins, a duration up to 60d. Not in await and ready." example:"1h"`
 }
@@ -241,7 +242,8 @@ func (l *lengths) steps(phase string, in []RunbookStep) []runbook.Step {
 	for i, s := range in {
 		field := at(phase, i)
 		step := l.look(field, s.RunbookLook)
-		step.Attempts, step.NoReturn, step.Approval, step.Soak = s.Attempts, s.NoReturn, s.Approval, l.read(field+".soak", s.Soak)
+		step.Attempts, step.NoReturn, step.Rollback = s.Attempts, s.NoReturn, runbook.Rollback(s.Rollback)
+		step.Approval, step.Soak = s.Approval, l.read(field+".soak", s.Soak)
 		out = append(out, step)
 	}
 	return out
@@ -296,7 +298,7 @@ func targetsOf(t runbook.Targets) *BookTargets {
 }
 
 func bookStepOf(s runbook.Step) RunbookStep {
-	return RunbookStep{RunbookLook: lookOf(s), Attempts: s.Attempts, NoReturn: s.NoReturn, Approval: s.Approval, Soak: optional(s.Soak)}
+	return RunbookStep{RunbookLook: lookOf(s), Attempts: s.Attempts, NoReturn: s.NoReturn, Rollback: string(s.Rollback), Approval: s.Approval, Soak: optional(s.Soak)}
 }
 
 func lookOf(s runbook.Step) RunbookLook {

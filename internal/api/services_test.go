@@ -116,7 +116,8 @@ func TestRunOfARunbook(t *testing.T) {
 	}
 	want := "all-up ctl1, all-up ctl2, all-up ctl3, ctl1 drain lb1, ctl1 restart, ctl1 alive, ctl1 ready lb1, ctl2 drain lb1, ctl2 restart, ctl2 alive, ctl2 ready lb1, " +
 		"ctl3 drain lb1, ctl3 restart, ctl3 alive, ctl3 ready lb1, contract ctl1, contract ctl2, contract ctl3"
-	if got := strings.Join(order, ", "); got != want || forecast.Outcome != "succeeded" || forecast.Steps[3].Member != "ctl1" {
+	if got := strings.Join(order, ", "); got != want || forecast.Outcome != "succeeded" || forecast.Steps[3].Member != "ctl1" ||
+		forecast.Steps[3].Undo != "reverse" || forecast.Steps[4].Undo != "none" || forecast.Steps[len(forecast.Steps)-1].Undo != "forward-only" {
 		t.Errorf("it would be %s: %s\n%+v", forecast.Outcome, got, forecast.Waits)
 	}
 	if l, err := h.viewer.ListRuns(ctx, nil); err != nil || len(l.Items) != 0 {

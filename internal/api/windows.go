@@ -63,6 +63,7 @@ type SimulatedStep struct {
 	DryRun   bool      `json:"dryRun,omitempty" doc:"Whether the server would only say what it would do."`
 	Disrupts bool      `json:"disrupts" doc:"Whether it could interrupt what the server serves."`
 	Closing  bool      `json:"closing,omitempty" doc:"Whether it would bring back what an earlier step took away, or look whether all is well."`
+	Undo     string    `json:"undo" doc:"How it could be taken back: none, reverse, restore, forward-only." example:"none"`
 	Start    time.Time `json:"start" doc:"When it would begin."`
 	End      time.Time `json:"end" doc:"When it would end."`
 }
@@ -147,7 +148,7 @@ func simulationOf(f run.Forecast, lang string) Simulation {
 		Steps: list(f.Steps, func(s run.ForecastStep) SimulatedStep {
 			return SimulatedStep{
 				Step: s.Step, Title: s.Title, Member: s.Member, Action: string(s.Action), Packages: packagesOf(s.Packages),
-				Command: s.Command, DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing,
+				Command: s.Command, DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing, Undo: string(s.Undo),
 				Start: s.Span.Start.In(zone), End: s.Span.End.In(zone),
 			}
 		}),

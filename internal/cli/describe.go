@@ -200,7 +200,7 @@ func (a *app) stepTable(steps []client.Step) *table {
 		if st.Attempt > 1 {
 			tries = fmt.Sprintf("%d of %d", st.Attempt, st.Attempts)
 		}
-		t.add(st.ID, a.mark(st.Stage), stepWords(st), short(length(st.Estimate)), a.stepTook(st), tries)
+		t.add(st.ID, a.mark(st.Stage), stepWords(st)+a.noReturn(st.Title, st.Undo), short(length(st.Estimate)), a.stepTook(st), tries)
 	}
 	return t.dropEmpty()
 }
@@ -223,6 +223,14 @@ func stepWords(st client.Step) string {
 		names = append(names, p.Name)
 	}
 	return clean(fmt.Sprintf("%s of %s: %s", st.Action, count(len(names), "package"), some(names, 4)))
+}
+
+// noReturn marks a step of a runbook from which nothing leads back.
+func (a *app) noReturn(title, undo string) string {
+	if title == "" || undo != "forward-only" {
+		return ""
+	}
+	return a.paint(" (no way back)", red)
 }
 
 // some names the first few of many.

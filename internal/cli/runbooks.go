@@ -232,14 +232,14 @@ func bookStepWords(s client.RunbookStep) string {
 
 func heldBy(s client.RunbookStep) string {
 	var all []string
-	if s.Soak != "" {
-		all = append(all, s.Soak+" without anything done")
-	}
 	switch {
 	case s.NoReturn:
-		all = append(all, "an approval: nothing leads back")
+		all = append(all, "an approval, for nothing leads back")
 	case s.Approval:
 		all = append(all, "an approval")
+	}
+	if s.Soak != "" {
+		all = append(all, s.Soak+" without anything done")
 	}
 	return strings.Join(all, ", then ")
 }

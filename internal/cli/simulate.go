@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -145,13 +146,17 @@ const maxLines = 40
 
 func (a *app) tellSimulation(w io.Writer, sim *client.Simulation, zone *time.Location) {
 	var lines []line
+	var last []string // the steps from which nothing leads back
 	for _, st := range sim.Steps {
 		disrupts := ""
 		if st.Disrupts {
 			disrupts = "disrupts"
 		}
 		words := stepWords(client.Step{Title: st.Title, Action: st.Action, Packages: st.Packages, Command: st.Command, DryRun: st.DryRun})
-		lines = append(lines, line{st.Start, []string{second(st.Start, zone), short(st.End.Sub(st.Start)), words, disrupts}})
+		lines = append(lines, line{st.Start, []string{second(st.Start, zone), short(st.End.Sub(st.Start)), words + a.noReturn(st.Title, st.Undo), disrupts}})
+		if a.noReturn(st.Title, st.Undo) != "" {
+			last = append(last, fmt.Sprintf("%s, %s", clean(st.Title), second(st.Start, zone)))
+		}
 	}
 	for _, wait := range sim.Waits {
 		lasts := "for good"
@@ -173,6 +178,9 @@ func (a *app) tellSimulation(w io.Writer, sim *client.Simulation, zone *time.Loc
 			fmt.Fprintf(w, "… and %d more; -o json has them all\n", rest)
 		}
 		fmt.Fprintln(w)
+	}
+	if len(last) > 0 {
+		fmt.Fprintf(w, "%s %s\n", a.paint("Nothing leads back from:", red), strings.Join(last, "; "))
 	}
 	if sim.End.IsZero() {
 		fmt.Fprintln(w, a.paint("It would not end within 120 days.", red))

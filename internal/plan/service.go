@@ -381,6 +381,8 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 		st.Closing, st.Strict = true, true
 	case s.NoReturn:
 		st.Undo = ForwardOnly
+	case s.Rollback != runbook.Unsaid:
+		st.Undo = Undo(s.Rollback) // the words are the same
 	case phase == PhaseDrain && st.Disrupts:
 		st.Undo = UndoReverse
 	}

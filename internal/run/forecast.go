@@ -34,6 +34,7 @@ type ForecastStep struct {
 	DryRun   bool
 	Disrupts bool
 	Closing  bool
+	Undo     plan.Undo
 	Span     window.Span
 }
 
@@ -81,7 +82,7 @@ func Predict(r Run, w World) Forecast {
 				span := window.Span{Start: w.Now, End: w.Now.Add(s.Estimate)}
 				f.Steps = append(f.Steps, ForecastStep{
 					Step: s.ID, Title: s.Title, Member: s.Member, Action: s.Action, Packages: s.Packages, Command: s.Command,
-					DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing, Span: span,
+					DryRun: s.DryRun, Disrupts: s.Disrupts, Closing: s.Closing, Undo: s.Undo, Span: span,
 				})
 				if open, ok := r.Window.Current(w.Now); ok {
 					used[open.Start] = true

@@ -64,9 +64,23 @@ type Step struct {
 	Timeout  time.Duration     // 0: four times the estimate, and a minute at least
 	Attempts int               // 0: 1 for command and backup, 60 for the others, two seconds apart
 	NoReturn bool              // nothing leads back from here: a person approves it, knowing that
+	Rollback Rollback          // how it can be taken back
 	Approval bool              // a person approves it before it begins
 	Soak     time.Duration     // how long nothing is done before it begins
 }
+
+// Rollback is how a step can be taken back. It is told to people, and does
+// nothing by itself.
+type Rollback string
+
+// The ways back.
+const (
+	Unsaid      Rollback = ""             // forward-only with NoReturn; of a drain reverse, for what follows puts the member back; else none
+	NoRollback  Rollback = "none"         // there is nothing to take back
+	Reverse     Rollback = "reverse"      // its opposite takes it back
+	Restore     Rollback = "restore"      // from a copy made before
+	ForwardOnly Rollback = "forward-only" // only repair leads on
+)
 
 // On is where a step is done.
 type On string
@@ -333,6 +347,9 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	if err := validHold(field, in, s); err != nil {
 		return err
 	}
+	if err := validRollback(field, s); err != nil {
+		return err
+	}
 	if err := validPlace(field, in, s); err != nil {
 		return err
 	}
@@ -357,6 +374,21 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 		}
 	}
 	seen[s.Name] = true
+	return nil
+}
+
+// validRollback is about how a step can be taken back.
+func validRollback(field string, s Step) error {
+	switch {
+	case !slices.Contains([]Rollback{Unsaid, NoRollback, Reverse, Restore, ForwardOnly}, s.Rollback):
+		return fault.Invalid(field+".rollback", "must be none, reverse, restore or forward-only, not %q", s.Rollback)
+	case s.Rollback == ForwardOnly && !s.NoReturn:
+		return fault.Invalid(field+".noReturn", "goes with rollback: forward-only: a person approves that nothing leads back")
+	case s.NoReturn && s.Rollback != ForwardOnly && s.Rollback != Unsaid:
+		return fault.Invalid(field+".rollback", "is forward-only where nothing leads back (noReturn), not %q", s.Rollback)
+	case s.Rollback != Unsaid && s.Rollback != NoRollback && !s.Kind.Disrupts():
+		return fault.Invalid(field+".rollback", "means nothing here: a %s changes nothing", s.Kind)
+	}
 	return nil
 }
 

@@ -127,6 +127,10 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"member.await[0].kind", "only what looks", func(b *runbook.Book) {
 			b.Member.Await[0] = runbook.Step{Name: "x", Kind: action.Playbook, On: runbook.Manager, With: map[string]string{"playbook": "a"}}
 		}},
+		{"member.do[0].rollback", "none, reverse", func(b *runbook.Book) { b.Member.Do[0].Rollback = "undo" }},
+		{"member.do[0].noReturn", "a person approves", func(b *runbook.Book) { b.Member.Do[0].Rollback = runbook.ForwardOnly }},
+		{"after[0].rollback", "is forward-only", func(b *runbook.Book) { b.After[0].Rollback = runbook.Reverse }},
+		{"member.await[0].rollback", "changes nothing", func(b *runbook.Book) { b.Member.Await[0].Rollback = runbook.Restore }},
 		{"targets.labels", "1 to 256", func(b *runbook.Book) { b.Targets.Labels = map[string]string{"": "x"} }},
 		{"order", "oldest, listed, reversed", func(b *runbook.Book) { b.Order = "random" }},
 		{"batches[1]", "from 1 to maxUnavailable, which is 1, not 2", func(b *runbook.Book) { b.Batches = []int{1, 2} }},
