@@ -186,7 +186,7 @@ func (a *app) unknown(cmd *cobra.Command, name string) error {
 func (a *app) prepare(cmd *cobra.Command) {
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			if cmd.GroupID == groupProcess {
+			if isProcess(cmd) {
 				if err := refuseConnection(cmd); err != nil {
 					return err
 				}
@@ -204,6 +204,11 @@ func (a *app) prepare(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		a.prepare(c)
 	}
+}
+
+// isProcess reports whether a command, or what it is a part of, speaks to no server.
+func isProcess(cmd *cobra.Command) bool {
+	return cmd != nil && (cmd.GroupID == groupProcess || isProcess(cmd.Parent()))
 }
 
 // endless marks commands that take as long as what they look at.

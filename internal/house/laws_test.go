@@ -11,6 +11,7 @@ var stations = slices.Concat(core, doors, hands, []string{
 	"internal/agent",
 	"internal/bench",
 	"internal/cli",
+	"internal/demo",
 	"internal/desk",
 	"internal/e2e",
 	"internal/engine",
@@ -134,6 +135,10 @@ var laws = []law{
 		why: "server is the only place that knows every part, so nothing but what starts it may depend on it; take the part that you need as an argument",
 	},
 	{
+		bind: []string{"internal/demo"}, only: []string{},
+		why: "the demo's service is what is maintained: it knows nothing of who does it, and is told by the doors that real ones have",
+	},
+	{
 		bind: except("cmd/upkeep"), never: []string{"internal/start"},
 		why: "start is how processes begin; what others need of it belongs further down",
 	},
@@ -171,8 +176,8 @@ var reserved = []struct {
 	},
 	{
 		paths: []string{"os/exec"},
-		to:    []string{"internal/agent", "internal/command", "internal/lab", "internal/api/gen"},
-		why:   "the control plane starts no programs on its own machine; what is run is run by an agent, or by the hand for commands",
+		to:    []string{"internal/agent", "internal/command", "internal/demo", "internal/lab", "internal/api/gen"},
+		why:   "the control plane starts no programs on its own machine; what is run is run by an agent, or by the hand for commands; the demo's service plays what others run",
 	},
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,15 +31,18 @@ func Demo(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show Upkeep at work on this very machine, changing nothing",
-		Long: `Show Upkeep at work: a control plane with its embedded database, and an agent that looks at this very machine and its real pending updates.
+		Long: `Show Upkeep at work: a control plane with its embedded database, an agent that looks at this very machine and its real pending updates, and a small service of the demo's own.
 
-A schedule's window is open now, so an update runs at once: as a dry run, which says what would be installed and changes nothing. It needs no root and nothing installed, stays up until it is interrupted, and leaves nothing behind.`,
+A schedule's window is open now, so an update runs at once: as a dry run, which says what would be installed and changes nothing. The service is three replicas behind a small proxy, as processes; they are restarted one after the other while requests come, and none goes unanswered.
+
+It needs no root and nothing installed, stays up until it is interrupted, and leaves nothing behind.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd.Context(), cmd.OutOrStdout(), version, listen)
+			return runDemo(cmd.Context(), cmd.OutOrStdout(), version, listen)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "HOST:PORT of the portal, on this machine alone; port 0 takes a free one")
+	cmd.AddCommand(demoParts()...)
 	return cmd
 }
 
@@ -47,7 +51,18 @@ const demoWindow = 4 * time.Hour
 
 var demoUser = desk.Caller{Principal: identity.Principal{Name: "demo", Role: identity.Operator}}
 
-func demo(ctx context.Context, out io.Writer, version, listen string) (err error) {
+// stage is what the acts of the demo share.
+type stage struct {
+	server  *server.Server
+	dir     string // of the demo; each part has one below
+	version string
+	log     *slog.Logger
+
+	mu  sync.Mutex // one line after the other
+	out io.Writer
+}
+
+func runDemo(ctx context.Context, out io.Writer, version, listen string) (err error) {
 	dir, err := os.MkdirTemp("", "upkeep-demo-")
 	if err != nil {
 		return err
@@ -61,61 +76,56 @@ func demo(ctx context.Context, out io.Writer, version, listen string) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	fmt.Fprintf(out, "Upkeep %s, on this machine alone. Portal:\n\n    http://%s/\n\n", version, s.Address())
+	d := &stage{server: s, dir: dir, version: version, log: quiet, out: out}
+	d.say("Upkeep %s, on this machine alone. Portal:\n\n    http://%s/\n", version, s.Address())
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
-	g.Go(func() error { return demoAgent(ctx, out, s, filepath.Join(dir, "agent"), version, quiet) })
+	g.Go(func() error { return d.updateThisMachine(ctx) })
+	g.Go(func() error { return d.rollService(ctx) })
 	err = g.Wait()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	fmt.Fprintln(out, "\nStopped; nothing was changed and nothing is left behind.")
+	d.say("\nStopped; nothing was changed and nothing is left behind.")
 	return err
 }
 
-// demoAgent enrols an agent for this machine, gives it a schedule whose window
-// is open, and tells what happens.
-func demoAgent(ctx context.Context, out io.Writer, s *server.Server, dir, version string, log *slog.Logger) error {
-	d := s.Desk()
-	if err := demoImages(ctx, d); err != nil {
+func (d *stage) say(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.out, format+"\n", args...)
+}
+
+// tell says what happened, and to whom.
+func (d *stage) tell(f history.Fact, whom, text string) {
+	d.say("%s  %-*s  %s", f.At.Local().Format("15:04:05"), len(serviceName)+1, whom, text)
+}
+
+// updateThisMachine enrols an agent for this machine, gives it a schedule whose
+// window is open, and tells what happens.
+func (d *stage) updateThisMachine(ctx context.Context) error {
+	if err := demoImages(ctx, d.server.Desk()); err != nil {
 		return err
 	}
-	t, _, err := d.PutServer(ctx, demoUser, desk.ServerSpec{Name: hostName(), Labels: map[string]string{"demo": "this machine"}})
+	h, err := d.enrol(ctx, hostName(), "this machine")
 	if err != nil {
 		return err
 	}
-	e, err := d.Enrol(ctx, demoUser, "", t.ID)
+	defer h.door.Close()
+	hands, err := host.New(host.Config{Dir: h.dir, DryRun: true, Log: d.log}, managers...)
 	if err != nil {
-		return err
-	}
-	ca, err := os.ReadFile(s.CAFile())
-	if err != nil {
-		return err
-	}
-	url := "https://" + s.Address()
-	who, err := agent.Enrol(ctx, dir, url, e.Secret, agent.Trust{CA: ca}, version)
-	if err != nil {
-		return err
-	}
-	door, err := agent.Dial(dir, url)
-	if err != nil {
-		return err
-	}
-	defer door.Close()
-	hands, err := host.New(host.Config{Dir: dir, DryRun: true, Log: log}, managers...)
-	if err != nil {
-		fmt.Fprintf(out, "The demo can't look at this machine (%v), so there is nothing to see; the portal is there all the same.\n", err)
+		d.say("The demo can't look at this machine (%v), so there is no update to see.", err)
 		<-ctx.Done()
 		return nil
 	}
-	a, err := agent.New(agent.Config{Dir: dir, Target: who.Target, After: who.After, Hands: hands, Door: door, Allow: agent.Allow{DryRun: true}, Version: version, Log: log})
+	a, err := h.agent(hands, agent.Allow{DryRun: true})
 	if err != nil {
 		return err
 	}
 	opened := time.Now().UTC().Add(-time.Minute)
-	_, _, err = d.PutSchedule(ctx, demoUser, desk.ScheduleSpec{
-		Server: t.ID, Name: "demo: open now", Enabled: true, Duration: demoWindow,
+	_, _, err = d.server.Desk().PutSchedule(ctx, demoUser, desk.ScheduleSpec{
+		Server: h.target.ID, Name: "demo: open now", Enabled: true, Duration: demoWindow,
 		RRule:  "DTSTART:" + opened.Format("20060102T150405Z") + " RRULE:FREQ=WEEKLY",
 		Policy: fleet.Policy{Expect: map[action.Kind]time.Duration{action.Install: 5 * time.Second}},
 	})
@@ -124,7 +134,15 @@ func demoAgent(ctx context.Context, out io.Writer, s *server.Server, dir, versio
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Run(ctx) })
-	g.Go(func() error { return narrate(ctx, out, d, t) })
+	g.Go(func() error {
+		return d.follow(ctx, desk.HistoryFilter{Server: h.target.ID}, func(f history.Fact) error {
+			d.tell(f, "host", f.Text)
+			if f.Kind == history.RunEnded {
+				d.say("\nThat was one update of this machine, as a dry run. Look at it in the portal; press Ctrl-C to end.\n")
+			}
+			return nil
+		})
+	})
 	return g.Wait()
 }
 
@@ -138,19 +156,17 @@ func hostName() string {
 	return name
 }
 
-// narrate prints the history as it is written.
-func narrate(ctx context.Context, out io.Writer, d *desk.Desk, t fleet.Target) error {
-	var after int64
+// follow hands on the history as it is written, until ctx ends.
+func (d *stage) follow(ctx context.Context, f desk.HistoryFilter, fact func(history.Fact) error) error {
 	for ctx.Err() == nil {
-		facts, err := d.History(ctx, demoUser, desk.HistoryFilter{Server: t.ID, After: after}, 20*time.Second)
+		facts, err := d.server.Desk().History(ctx, demoUser, f, 20*time.Second)
 		if err != nil {
 			return err
 		}
-		for _, f := range facts {
-			after = f.Seq
-			fmt.Fprintf(out, "%s  %s\n", f.At.Local().Format("15:04:05"), f.Text)
-			if f.Kind == history.RunEnded {
-				fmt.Fprintf(out, "\nThat was one update, as a dry run. Look at it in the portal; press Ctrl-C to end.\n")
+		for _, one := range facts {
+			f.After = one.Seq
+			if err := fact(one); err != nil {
+				return err
 			}
 		}
 	}

@@ -1,0 +1,229 @@
+package start
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"upkeep/internal/action"
+	"upkeep/internal/agent"
+	"upkeep/internal/agent/host"
+	"upkeep/internal/demo"
+	"upkeep/internal/desk"
+	"upkeep/internal/fleet"
+	"upkeep/internal/history"
+	"upkeep/internal/plan"
+	"upkeep/internal/runbook"
+)
+
+const (
+	serviceName    = "api"
+	bookName       = "rolling-restart"
+	restartCommand = "restart-replica"
+
+	settleTime = 2 * time.Second  // after a change, until what the others say counts
+	readyEvery = time.Second / 4  // how often it is looked whether all is up at the start
+	rollTime   = 10 * time.Minute // that the roll has; it takes less than one
+	stopTime   = 10 * time.Second // for what is under way when the demo ends
+)
+
+// rollService starts the demo's service with an agent for each of its hosts,
+// restarts it replica after replica, and tells what happens.
+func (d *stage) rollService(ctx context.Context) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	defer d.settle(ctx) // last of all: the agents' commands end with the service
+	parts, err := demo.Start(ctx, demo.Config{Program: program, Dir: d.dir, Pace: demo.DefaultPace()})
+	if err != nil {
+		return err
+	}
+	defer parts.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, name := range demo.Names {
+		h, err := d.enrol(ctx, name, "host of a replica")
+		if err != nil {
+			return err
+		}
+		defer h.door.Close()
+		a, err := h.replicaAgent(program, parts)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return a.Run(ctx) })
+	}
+	g.Go(func() error { return d.roll(ctx, parts) })
+	return g.Wait()
+}
+
+// replicaAgent is the agent of a replica's host. The owner of that host lets it
+// do one thing: restart the replica.
+func (h demoHost) replicaAgent(program string, parts *demo.Service) (*agent.Agent, error) {
+	owned := agent.Owned{Commands: map[string]agent.Command{
+		restartCommand: {Run: []string{program, "demo", "restart", "--socket", parts.Socket(), h.target.Name}},
+	}}
+	hands, err := host.New(host.Config{Dir: h.dir, Owned: owned, AllowFile: "the demo", Log: h.stage.log},
+		func(*host.Machine) (host.Manager, error) { return noPackages{}, nil })
+	if err != nil {
+		return nil, err
+	}
+	return h.agent(hands, agent.Allow{Kinds: []action.Kind{action.Command}, Owned: owned})
+}
+
+// roll makes the service and its runbook known, rolls it when all is up, and
+// tells of this roll and of those that others begin.
+func (d *stage) roll(ctx context.Context, parts *demo.Service) error {
+	plane := d.server.Desk()
+	if _, _, err := plane.PutRunbook(ctx, demoUser, "", restartBook()); err != nil {
+		return err
+	}
+	t, _, err := plane.PutService(ctx, demoUser, desk.ServiceSpec{Name: serviceName, Service: serviceOf(parts)})
+	if err != nil {
+		return err
+	}
+	if err := d.whenUp(ctx, parts); err != nil {
+		return err
+	}
+	token, _ := d.server.TokenFile()
+	d.say(`Service %s: three replicas behind a small proxy at %s/
+It is asked %d times a second from here on, and restarted one replica after the other.
+`, serviceName, parts.URL(), askedPerSecond)
+	_, err = plane.StartBook(ctx, demoUser, desk.BookSpec{Service: t.ID, Runbook: bookName, Duration: rollTime, Reason: "the demo"})
+	if err != nil {
+		return err
+	}
+	return d.follow(ctx, desk.HistoryFilter{Service: t.ID}, func(f history.Fact) error {
+		text, err := d.words(ctx, f)
+		if err != nil || text == "" {
+			return err
+		}
+		d.tell(f, serviceName, text)
+		if f.Kind == history.RunEnded {
+			d.say(`
+That was the service. Roll it again from another terminal:
+
+    upkeep --server http://%s --token-file %s roll %s %s --duration 10m --watch
+`, d.server.Address(), token, serviceName, bookName)
+		}
+		return nil
+	})
+}
+
+// whenUp waits until the service answers and its hosts have been looked at.
+func (d *stage) whenUp(ctx context.Context, parts *demo.Service) error {
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for {
+		up := answers(ctx, parts.URL())
+		for _, name := range demo.Names {
+			s, err := d.server.Desk().Server(ctx, demoUser, "", name)
+			if err != nil {
+				return err
+			}
+			up = up && s.Target.Observed != nil
+		}
+		if up {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func answers(ctx context.Context, url string) bool {
+	client := &http.Client{Timeout: time.Second}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// words makes a short line of a fact of the service; empty if there is none.
+// What went wrong is told whole.
+func (d *stage) words(ctx context.Context, f history.Fact) (string, error) {
+	if f.Run == "" || f.Kind != history.StepStarted && f.Kind != history.StepEnded || f.Step == "" {
+		return f.Text, nil
+	}
+	r, err := d.server.Desk().Run(ctx, demoUser, f.Run)
+	if err != nil {
+		return "", err
+	}
+	s, _ := r.Plan.Step(f.Step)
+	done := strings.Contains(f.Text, " done in ")
+	switch {
+	case f.Kind == history.StepStarted && s.Phase == plan.PhaseDo:
+		return s.Member + " restarting", nil
+	case f.Kind == history.StepStarted:
+		return "", nil
+	case done && s.Phase == plan.PhaseDrain:
+		return s.Member + " drained: it gets no new requests", nil
+	case done && s.Phase == plan.PhaseAwait:
+		return s.Member + " ready again", nil
+	case done:
+		return "", nil
+	}
+	return f.Text, nil
+}
+
+// askedPerSecond is how often the service is asked what its users would ask.
+const askedPerSecond = 20
+
+func serviceOf(parts *demo.Service) fleet.Service {
+	s := fleet.Service{
+		Quorum:  len(demo.Names) - 1,
+		With:    map[string]string{"backend": demo.Backend},
+		Proxies: []fleet.Proxy{{Name: "proxy", With: map[string]string{"socket": parts.Admin()}}},
+		Probe: fleet.Probe{
+			Endpoints: []fleet.Endpoint{{Name: "front", URL: parts.URL() + "/"}},
+			Rate:      askedPerSecond, Slow: time.Second,
+		},
+	}
+	for _, name := range demo.Names {
+		s.Members = append(s.Members, fleet.Member{Name: name, Server: name, With: map[string]string{"url": parts.Member(name)}})
+	}
+	return s
+}
+
+// restartBook is runbooks/api-extension-restart.yaml, but that what the others
+// say counts sooner: their health is their own, and no balancer's memory.
+func restartBook() runbook.Book {
+	health := map[string]string{"url": "{{member.url}}" + demo.HealthPath, "times": "2", "every": "200ms", "wait": "30s"}
+	drain := map[string]string{
+		"proxy": "{{proxy.socket}}", "backend": "{{service.backend}}", "server": "{{member.name}}", "state": "drain",
+		"sessions": "0", "min": fmt.Sprint(len(demo.Names) - 1),
+	}
+	ready := map[string]string{"proxy": drain["proxy"], "backend": drain["backend"], "server": drain["server"], "state": "ready"}
+	return runbook.Book{
+		Name:        bookName,
+		Title:       "Restart the replicas one after the other",
+		Description: "No new requests for one replica, then its restart, then two good answers of its own health check, then requests again.",
+		Budget:      time.Minute,
+		ErrorBudget: runbook.ErrorBudget{Unanswered: "1%"},
+		Prove: []runbook.Check{{
+			Step:   runbook.Step{Name: "others-answer", Kind: action.HTTP, On: runbook.Others, With: health, Estimate: time.Second},
+			Settle: settleTime,
+		}},
+		Before: []runbook.Step{{Name: "all-answer", Kind: action.HTTP, On: runbook.All, With: health, Estimate: time.Second}},
+		Member: runbook.Member{
+			Drain: []runbook.Step{{Name: "drain", Kind: action.Balance, On: runbook.Proxies, With: drain, Estimate: time.Second}},
+			Do:    []runbook.Step{{Name: "restart", Kind: action.Command, On: runbook.Self, Command: restartCommand, Estimate: 2 * time.Second}},
+			Await: []runbook.Step{{Name: "alive", Kind: action.HTTP, With: health, Estimate: 2 * time.Second}},
+			Ready: []runbook.Step{{Name: "ready", Kind: action.Balance, On: runbook.Proxies, With: ready, Estimate: time.Second}},
+		},
+	}
+}
