@@ -315,6 +315,311 @@ type Enrolment struct {
 	Token string `json:"token"`
 }
 
+// Evidence What the users of a service saw during a run.
+type Evidence struct {
+	// Asking Whether it is asked now.
+	Asking bool `json:"asking"`
+
+	// Before What became of requests.
+	Before EvidenceSum `json:"before"`
+
+	// Began Since when the service has been asked; missing if it has no probe, or nothing has begun yet.
+	Began time.Time `json:"began,omitempty,omitzero"`
+
+	// Endpoints One for each endpoint.
+	Endpoints []EvidenceEndpoint `json:"endpoints"`
+
+	// Gap How long it was to be asked and was not, a duration; missing if it always was.
+	Gap string `json:"gap,omitempty,omitzero"`
+
+	// Gaps When nobody asked.
+	Gaps []EvidenceGap `json:"gaps"`
+
+	// Members One for each time a member was out, in order.
+	Members []EvidenceMember `json:"members"`
+
+	// Run The run's id.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
+	Run string `json:"run"`
+
+	// Runbook The runbook's name.
+	//
+	// Example: api-extension-restart
+	Runbook string `json:"runbook"`
+
+	// Series Sums over all endpoints, each of the same length, in order. Where nobody asked there is none.
+	Series []EvidencePoint `json:"series"`
+
+	// Service The service's id.
+	Service string `json:"service"`
+
+	// ServiceName The service's name when the run was opened.
+	//
+	// Example: api-extension
+	ServiceName string `json:"serviceName"`
+
+	// State waiting: something is left, and nothing of it may start yet. working: something is under way. paused: a person holds it. The others are ends.
+	State State `json:"state"`
+
+	// Steps The steps of the newest plan that have begun.
+	Steps []EvidenceStep `json:"steps"`
+
+	// Total What became of requests.
+	Total EvidenceSum `json:"total"`
+
+	// Until Until when it is known how it answered.
+	Until time.Time `json:"until,omitempty,omitzero"`
+
+	// Words The sum in words; missing if nothing is known.
+	//
+	// Example: 0 of 1,925 requests unanswered
+	Words string `json:"words,omitempty,omitzero"`
+}
+
+// EvidenceEndpoint What became of the requests to one endpoint.
+type EvidenceEndpoint struct {
+	// Failed The answer was a 5xx.
+	//
+	// Example: 0
+	Failed int64 `json:"failed"`
+
+	// Name Its name in the service's probe.
+	//
+	// Example: list
+	Name string `json:"name"`
+
+	// P50 The median of how long answers took, in milliseconds; in a sum the mean of its seconds' medians.
+	//
+	// Example: 12.5
+	P50 float64 `json:"p50"`
+
+	// P99 What 99 of 100 answers did not exceed, in milliseconds; in a sum the greatest of its seconds.
+	//
+	// Example: 48
+	P99 float64 `json:"p99"`
+
+	// Sent How many were sent.
+	//
+	// Example: 1925
+	Sent int64 `json:"sent"`
+
+	// Skipped More that could not be sent: they prove nothing.
+	//
+	// Example: 0
+	Skipped int64 `json:"skipped"`
+
+	// Slow The answer took longer than it should.
+	//
+	// Example: 3
+	Slow int64 `json:"slow"`
+
+	// Unanswered No whole answer came in time.
+	//
+	// Example: 0
+	Unanswered int64 `json:"unanswered"`
+
+	// Why What became of the last that was unanswered or failed.
+	//
+	// Example: no answer within 5s
+	Why string `json:"why,omitempty,omitzero"`
+}
+
+// EvidenceGap A stretch in which nobody asked.
+type EvidenceGap struct {
+	// From From when.
+	From time.Time `json:"from"`
+
+	// To Until when.
+	To time.Time `json:"to"`
+}
+
+// EvidenceMember What users saw while a member was out.
+type EvidenceMember struct {
+	// Back When it was back; missing if it is out.
+	Back time.Time `json:"back,omitempty,omitzero"`
+
+	// Failed The answer was a 5xx.
+	//
+	// Example: 0
+	Failed int64 `json:"failed"`
+
+	// Name The member.
+	//
+	// Example: ctl1
+	Name string `json:"name"`
+
+	// Out When it was taken out.
+	Out time.Time `json:"out"`
+
+	// P50 The median of how long answers took, in milliseconds; in a sum the mean of its seconds' medians.
+	//
+	// Example: 12.5
+	P50 float64 `json:"p50"`
+
+	// P99 What 99 of 100 answers did not exceed, in milliseconds; in a sum the greatest of its seconds.
+	//
+	// Example: 48
+	P99 float64 `json:"p99"`
+
+	// Sent How many were sent.
+	//
+	// Example: 1925
+	Sent int64 `json:"sent"`
+
+	// Skipped More that could not be sent: they prove nothing.
+	//
+	// Example: 0
+	Skipped int64 `json:"skipped"`
+
+	// Slow The answer took longer than it should.
+	//
+	// Example: 3
+	Slow int64 `json:"slow"`
+
+	// Unanswered No whole answer came in time.
+	//
+	// Example: 0
+	Unanswered int64 `json:"unanswered"`
+
+	// Why What became of the last that was unanswered or failed.
+	//
+	// Example: no answer within 5s
+	Why string `json:"why,omitempty,omitzero"`
+}
+
+// EvidencePoint What became of the requests of one stretch of time.
+type EvidencePoint struct {
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// Endpoint The endpoint; missing in a sum over all.
+	//
+	// Example: list
+	Endpoint string `json:"endpoint,omitempty,omitzero"`
+
+	// Failed The answer was a 5xx.
+	//
+	// Example: 0
+	Failed int64 `json:"failed"`
+
+	// P50 The median of how long answers took, in milliseconds; in a sum the mean of its seconds' medians.
+	//
+	// Example: 12.5
+	P50 float64 `json:"p50"`
+
+	// P99 What 99 of 100 answers did not exceed, in milliseconds; in a sum the greatest of its seconds.
+	//
+	// Example: 48
+	P99 float64 `json:"p99"`
+
+	// Sent How many were sent.
+	//
+	// Example: 1925
+	Sent int64 `json:"sent"`
+
+	// Skipped More that could not be sent: they prove nothing.
+	//
+	// Example: 0
+	Skipped int64 `json:"skipped"`
+
+	// Slow The answer took longer than it should.
+	//
+	// Example: 3
+	Slow int64 `json:"slow"`
+
+	// Span How long it is, a duration.
+	//
+	// Example: 1s
+	Span string `json:"span"`
+
+	// Unanswered No whole answer came in time.
+	//
+	// Example: 0
+	Unanswered int64 `json:"unanswered"`
+
+	// Why What became of the last that was unanswered or failed.
+	//
+	// Example: no answer within 5s
+	Why string `json:"why,omitempty,omitzero"`
+}
+
+// EvidenceSecondList A page of what was seen.
+type EvidenceSecondList struct {
+	// Items By time and endpoint. A run's first two hours are kept per second, its first day per ten seconds, the rest per minute.
+	Items []EvidencePoint `json:"items"`
+
+	// Next What to give as after for the next page; missing on the last.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// EvidenceStep When a step was done.
+type EvidenceStep struct {
+	// Ended When it ended; missing if it has not.
+	Ended time.Time `json:"ended,omitempty,omitzero"`
+
+	// ID The step's id.
+	//
+	// Example: g1.ctl1.restart
+	ID string `json:"id"`
+
+	// Member The member that it is about.
+	//
+	// Example: ctl1
+	Member string `json:"member,omitempty,omitzero"`
+
+	// Ordered When it was ordered.
+	Ordered time.Time `json:"ordered"`
+
+	// Title What it is called.
+	//
+	// Example: ctl1 restart
+	Title string `json:"title"`
+}
+
+// EvidenceSum What became of requests.
+type EvidenceSum struct {
+	// Failed The answer was a 5xx.
+	//
+	// Example: 0
+	Failed int64 `json:"failed"`
+
+	// P50 The median of how long answers took, in milliseconds; in a sum the mean of its seconds' medians.
+	//
+	// Example: 12.5
+	P50 float64 `json:"p50"`
+
+	// P99 What 99 of 100 answers did not exceed, in milliseconds; in a sum the greatest of its seconds.
+	//
+	// Example: 48
+	P99 float64 `json:"p99"`
+
+	// Sent How many were sent.
+	//
+	// Example: 1925
+	Sent int64 `json:"sent"`
+
+	// Skipped More that could not be sent: they prove nothing.
+	//
+	// Example: 0
+	Skipped int64 `json:"skipped"`
+
+	// Slow The answer took longer than it should.
+	//
+	// Example: 3
+	Slow int64 `json:"slow"`
+
+	// Unanswered No whole answer came in time.
+	//
+	// Example: 0
+	Unanswered int64 `json:"unanswered"`
+
+	// Why What became of the last that was unanswered or failed.
+	//
+	// Example: no answer within 5s
+	Why string `json:"why,omitempty,omitzero"`
+}
+
 // Fact A thing that happened.
 type Fact struct {
 	// At When it happened.
@@ -803,6 +1108,9 @@ type NamedRunbookInput struct {
 
 	// Description What a person should know who runs it.
 	Description string `json:"description,omitempty,omitzero"`
+
+	// ErrorBudget What a run may cost the service's users.
+	ErrorBudget RunbookErrors `json:"errorBudget,omitempty,omitzero"`
 
 	// MaxUnavailable How many members may be out at once; 1 if left out.
 	//
@@ -1581,6 +1889,9 @@ type Runbook struct {
 	// Description What a person should know who runs it.
 	Description string `json:"description,omitempty,omitzero"`
 
+	// ErrorBudget What a run may cost the service's users.
+	ErrorBudget RunbookErrors `json:"errorBudget,omitempty,omitzero"`
+
 	// MaxUnavailable How many members may be out at once; 1 if left out.
 	//
 	// Example: 1
@@ -1673,6 +1984,27 @@ type RunbookCheck struct {
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
+// RunbookErrors What a run may cost the service's users.
+type RunbookErrors struct {
+	// Optional Whether it is left out for a service without a probe; else such a service is refused.
+	Optional bool `json:"optional,omitempty,omitzero"`
+
+	// Over Of the requests of the last so long, a duration from 10s to 1h; of all since the run began or was resumed if left out.
+	//
+	// Example: 2m
+	Over string `json:"over,omitempty,omitzero"`
+
+	// Slow Per cent of the requests that may be slow; any if left out.
+	//
+	// Example: 5%
+	Slow string `json:"slow,omitempty,omitzero"`
+
+	// Unanswered Per cent of the requests that may be unanswered or failed; any if left out.
+	//
+	// Example: 0.1%
+	Unanswered string `json:"unanswered,omitempty,omitzero"`
+}
+
 // RunbookInput What is said of a runbook.
 type RunbookInput struct {
 	// After What is done once, after the last member.
@@ -1693,6 +2025,9 @@ type RunbookInput struct {
 
 	// Description What a person should know who runs it.
 	Description string `json:"description,omitempty,omitzero"`
+
+	// ErrorBudget What a run may cost the service's users.
+	ErrorBudget RunbookErrors `json:"errorBudget,omitempty,omitzero"`
 
 	// MaxUnavailable How many members may be out at once; 1 if left out.
 	//
@@ -3479,6 +3814,21 @@ type ApproveRunParams struct {
 	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// GetEvidenceParams defines parameters for GetEvidence.
+type GetEvidenceParams struct {
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
+// ListEvidenceSecondsParams defines parameters for ListEvidenceSeconds.
+type ListEvidenceSecondsParams struct {
+	// Limit How many at most; 0 is 1000.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// After A page's next.
+	After string `form:"after,omitempty" json:"after,omitempty,omitzero"`
+}
+
 // PauseRunParams defines parameters for PauseRun.
 type PauseRunParams struct {
 	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
@@ -4357,6 +4707,41 @@ func (c *Client) ApproveRun(ctx context.Context, run string, body ApproveInput, 
 	return &out, nil
 }
 
+// GetEvidence calls GET /v1/runs/{run}/evidence: show what users saw during a run.
+//
+// Shows how a service answered its probe all the while a run of a runbook was open on it, and while which member was out. What nobody asked is told as a gap, never as good. The single seconds are forgotten after 400 days; the sum stays.
+// params may be nil.
+func (c *Client) GetEvidence(ctx context.Context, run string, params *GetEvidenceParams) (*Evidence, error) {
+	r := request{method: "GET", path: "/v1/runs/{run}/evidence"}
+	r.in("run", run)
+	if params != nil {
+		r.query("lang", params.Lang)
+	}
+	var out Evidence
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ListEvidenceSeconds calls GET /v1/runs/{run}/evidence/seconds: list what users saw second by second.
+//
+// Lists what became of the requests to each endpoint, by time and endpoint.
+// params may be nil.
+func (c *Client) ListEvidenceSeconds(ctx context.Context, run string, params *ListEvidenceSecondsParams) (*EvidenceSecondList, error) {
+	r := request{method: "GET", path: "/v1/runs/{run}/evidence/seconds"}
+	r.in("run", run)
+	if params != nil {
+		r.query("limit", params.Limit)
+		r.query("after", params.After)
+	}
+	var out EvidenceSecondList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // PauseRun calls POST /v1/runs/{run}/pause: pause a run.
 //
 // What is under way ends; nothing more starts until it is resumed. A run that is paused stays so.
@@ -4901,4 +5286,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 a18f6918b909465983f0ccd9fdc5ada76dfd554d77b5db84ec8fe68e49b7c22a.
+// From the document with the SHA-256 67d4b98106b5c81f2e797c8a2e89751d633ba2403d8aafdb323eace4434812e2.

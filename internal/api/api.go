@@ -135,6 +135,7 @@ func (d *door) open(mux *http.ServeMux) {
 	d.images()
 	d.channels()
 	d.runs()
+	d.evidence()
 	d.history()
 	d.windows()
 	d.compliance()

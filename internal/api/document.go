@@ -60,7 +60,7 @@ another request is a conflict.
 // taken are the schemas that stand in what we take, beside those called Input.
 var taken = map[string]bool{
 	"Policy": true, "RebootWindow": true, "Weekly": true, "ServiceMember": true, "ServiceProxy": true, "ServiceProbe": true, "ServiceEndpoint": true,
-	"BookTargets": true, "RunbookParam": true, "RunbookCheck": true, "RunbookMember": true, "RunbookStep": true,
+	"BookTargets": true, "RunbookParam": true, "RunbookCheck": true, "RunbookMember": true, "RunbookStep": true, "RunbookErrors": true,
 }
 
 // finish sets right what the framework says otherwise of every operation.

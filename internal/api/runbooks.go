@@ -140,6 +140,7 @@ type RunbookInput struct {
 	Batches        []int          `json:"batches,omitempty" maxItems:"32" doc:"How many members are in the first batch, the second and so on; the last one repeats. A batch begins when the one before it is through. Never more than maxUnavailable. All are in one batch if left out." example:"[1,2]"`
 	Pause          string         `json:"pause,omitempty" doc:"How long nothing is begun between two batches, a duration up to 24h." example:"10m"`
 	Budget         string         `json:"budget,omitempty" doc:"How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out." example:"5m"`
+	ErrorBudget    *RunbookErrors `json:"errorBudget,omitempty" doc:"What the run may cost the service's users: used up, it is halted before the next member. No limit if left out."`
 	Prove          []RunbookCheck `json:"prove,omitempty" maxItems:"64" doc:"What must hold, known from after the run's last change, before each member is taken out."`
 	Before         []RunbookStep  `json:"before,omitempty" maxItems:"64" doc:"What is done once, before the first member."`
 	Member         RunbookMember  `json:"member" doc:"What is done with each member, phase by phase."`
@@ -160,6 +161,14 @@ type RunbookParam struct {
 	Required    bool     `json:"required,omitempty" doc:"Whether a value must be given; goes without default."`
 	Enum        []string `json:"enum,omitempty" doc:"The values that it may have; any if left out."`
 	Pattern     string   `json:"pattern,omitempty" maxLength:"1024" doc:"What the whole value must match, a regular expression of Go; for strings only." example:"[a-z]+"`
+}
+
+// RunbookErrors is what a run may cost the service's users.
+type RunbookErrors struct {
+	Unanswered string `json:"unanswered,omitempty" maxLength:"9" doc:"Per cent of the requests that may be unanswered or failed; any if left out." example:"0.1%"`
+	Slow       string `json:"slow,omitempty" maxLength:"9" doc:"Per cent of the requests that may be slow; any if left out." example:"5%"`
+	Over       string `json:"over,omitempty" doc:"Of the requests of the last so long, a duration from 10s to 1h; of all since the run began or was resumed if left out." example:"2m"`
+	Optional   bool   `json:"optional,omitempty" doc:"Whether it is left out for a service without a probe; else such a service is refused."`
 }
 
 // RunbookMember is what is done with each member.
@@ -230,6 +239,9 @@ func (in RunbookInput) book(name string) (runbook.Book, error) {
 	if in.Targets != nil {
 		b.Targets.Labels = in.Targets.Labels
 	}
+	if e := in.ErrorBudget; e != nil {
+		b.ErrorBudget = runbook.ErrorBudget{Unanswered: e.Unanswered, Slow: e.Slow, Over: l.read("errorBudget.over", e.Over), Optional: e.Optional}
+	}
 	for i, c := range in.Prove {
 		field := at("prove", i)
 		b.Prove = append(b.Prove, runbook.Check{Step: l.look(field, c.RunbookLook), Fresh: l.read(field+".fresh", c.Fresh), Settle: l.read(field+".settle", c.Settle)})
@@ -271,7 +283,7 @@ func runbookOf(s runbook.Stored) Runbook {
 	return Runbook{
 		Project: s.Project, Changed: s.Changed.UTC(), Revision: s.Revision,
 		NamedRunbookInput: NamedRunbookInput{Name: b.Name, RunbookInput: RunbookInput{
-			Title: b.Title, Description: b.Description, MaxUnavailable: max(b.MaxUnavailable, 1), Budget: optional(b.Budget),
+			Title: b.Title, Description: b.Description, MaxUnavailable: max(b.MaxUnavailable, 1), Budget: optional(b.Budget), ErrorBudget: errorsOf(b.ErrorBudget),
 			Targets: targetsOf(b.Targets), Order: MemberOrder(b.Order), Batches: b.Batches, Pause: optional(b.Pause),
 			Params: each(b.Params, func(p runbook.Param) RunbookParam {
 				return RunbookParam{
@@ -295,6 +307,13 @@ func targetsOf(t runbook.Targets) *BookTargets {
 		return nil
 	}
 	return &BookTargets{Labels: t.Labels}
+}
+
+func errorsOf(b runbook.ErrorBudget) *RunbookErrors {
+	if b.IsZero() {
+		return nil
+	}
+	return &RunbookErrors{Unanswered: b.Unanswered, Slow: b.Slow, Over: optional(b.Over), Optional: b.Optional}
 }
 
 func bookStepOf(s runbook.Step) RunbookStep {

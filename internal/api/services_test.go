@@ -18,7 +18,7 @@ func restart() client.RunbookInput {
 		return map[string]string{"proxy": "{{proxy.socket}}", "backend": "{{service.backend}}", "server": "{{member.name}}", "state": s}
 	}
 	return client.RunbookInput{
-		Title: "Restart", Budget: "300s",
+		Title: "Restart", Budget: "300s", ErrorBudget: client.RunbookErrors{Unanswered: "0.1%", Over: "120s", Optional: true},
 		Params: []client.RunbookParam{{Name: "health", Type: "string", Default: "/healthcheck", Pattern: "/[a-z]*"}},
 		Prove:  []client.RunbookCheck{{Name: "others-up", Kind: "http", On: "others", With: health, Settle: "10s", Fresh: "20s"}},
 		Before: []client.RunbookStep{{Name: "all-up", Kind: "http", On: "all", With: health, Estimate: "2s", Timeout: "90s", Attempts: 3}},
@@ -81,7 +81,7 @@ func TestServicesAndRunbooks(t *testing.T) {
 	b, err := h.member.PutRunbook(ctx, "restart", restart(), nil)
 	h.must(err)
 	// What comes back can be sent again, and is the same.
-	if b.Name != "restart" || b.Budget != "5m" || b.MaxUnavailable != 1 || b.Prove[0].Settle != "10s" || b.Prove[0].With["times"] != "2" || b.Before[0].Attempts != 3 ||
+	if b.Name != "restart" || b.Budget != "5m" || b.ErrorBudget != (client.RunbookErrors{Unanswered: "0.1%", Over: "2m", Optional: true}) || b.MaxUnavailable != 1 || b.Prove[0].Settle != "10s" || b.Prove[0].With["times"] != "2" || b.Before[0].Attempts != 3 ||
 		b.Member.Drain[0].On != "proxies" || b.Member.Do[0].Command != "restart-api" || !b.After[0].NoReturn || b.After[0].Soak != "1h" || b.Params[0].Pattern != "/[a-z]*" || b.Revision != 1 || b.Changed.IsZero() {
 		t.Errorf("made %+v", b)
 	}

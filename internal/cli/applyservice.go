@@ -57,7 +57,7 @@ func (d *document) checkRunbook() error {
 // input is what is sent under the runbook's name.
 func (r *RunbookDoc) input() client.RunbookInput {
 	return client.RunbookInput{
-		Title: r.Title, Description: r.Description, Params: r.Params, MaxUnavailable: r.MaxUnavailable, Budget: r.Budget,
+		Title: r.Title, Description: r.Description, Params: r.Params, MaxUnavailable: r.MaxUnavailable, Budget: r.Budget, ErrorBudget: r.ErrorBudget,
 		Targets: r.Targets, Order: r.Order, Batches: r.Batches, Pause: r.Pause,
 		Prove: r.Prove, Before: r.Before, Member: r.Member, After: r.After,
 	}
@@ -67,7 +67,7 @@ func (r *RunbookDoc) input() client.RunbookInput {
 // are written.
 func (r *RunbookDoc) is(have *client.Runbook) bool {
 	return plainBook(r.input()) == plainBook(client.RunbookInput{
-		Title: have.Title, Description: have.Description, Params: have.Params, MaxUnavailable: have.MaxUnavailable, Budget: have.Budget,
+		Title: have.Title, Description: have.Description, Params: have.Params, MaxUnavailable: have.MaxUnavailable, Budget: have.Budget, ErrorBudget: have.ErrorBudget,
 		Targets: have.Targets, Order: have.Order, Batches: have.Batches, Pause: have.Pause,
 		Prove: have.Prove, Before: have.Before, Member: have.Member, After: have.After,
 	})
@@ -76,6 +76,7 @@ func (r *RunbookDoc) is(have *client.Runbook) bool {
 // plainBook is a runbook as text, the same for all ways to write it.
 func plainBook(b client.RunbookInput) string {
 	b.MaxUnavailable, b.Budget, b.Pause = max(b.MaxUnavailable, 1), plainLength(b.Budget), plainLength(b.Pause)
+	b.ErrorBudget.Over = plainLength(b.ErrorBudget.Over)
 	checks := make([]client.RunbookCheck, 0, len(b.Prove))
 	for _, c := range b.Prove {
 		for _, text := range []*string{&c.Estimate, &c.Timeout, &c.Fresh, &c.Settle} {

@@ -49,7 +49,14 @@ func (a *app) describeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.show(run, func(w io.Writer) { a.tellRun(w, run) })
+			users, err := s.usersLine(cmd.Context(), run)
+			if err != nil {
+				return err
+			}
+			return a.show(run, func(w io.Writer) {
+				a.tellRun(w, run)
+				fmt.Fprint(w, users)
+			})
 		},
 	}
 	schedule := &cobra.Command{

@@ -85,7 +85,7 @@ var kinds = map[string][]string{
 	"Schedule": {"kind", "project", "server", "service", "name", "runbook", "params", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
 	"Service":  {"kind", "project", "name", "labels", "quorum", "manager", "with", "members", "proxies", "probe"},
-	"Runbook":  {"kind", "project", "name", "title", "description", "params", "targets", "order", "maxUnavailable", "batches", "pause", "budget", "prove", "before", "member", "after"},
+	"Runbook":  {"kind", "project", "name", "title", "description", "params", "targets", "order", "maxUnavailable", "batches", "pause", "budget", "errorBudget", "prove", "before", "member", "after"},
 }
 
 // name is how a person names what the document is about.

@@ -162,7 +162,7 @@ func (a *app) describeRunbook() *cobra.Command {
 
 func (a *app) tellRunbook(w io.Writer, b *client.Runbook) {
 	pairs(w, "Runbook", b.Name, "Project", b.Project, "Title", clean(b.Title), "About", clean(b.Description),
-		"Members", labels(b.Targets.Labels), "Order", string(b.Order), "Out at once", fmt.Sprint(b.MaxUnavailable), "Batches", batchWords(b), "Budget", b.Budget, "Changed", at(b.Changed, a.local))
+		"Members", labels(b.Targets.Labels), "Order", string(b.Order), "Out at once", fmt.Sprint(b.MaxUnavailable), "Batches", batchWords(b), "Budget", b.Budget, "Error budget", errorsWords(b.ErrorBudget), "Changed", at(b.Changed, a.local))
 	if len(b.Params) > 0 {
 		fmt.Fprintln(w, "\nParameters")
 		t := newTable("NAME", "TYPE", "IF LEFT OUT", "ABOUT")
@@ -339,6 +339,28 @@ failed, 11 if it was aborted.`,
 	f.BoolVar(&in.OverrideFreeze, "override-freeze", false, "start although a freeze is in force; needs --reason")
 	f.BoolVarP(&watch, "watch", "w", false, "watch it until it ends")
 	return cmd
+}
+
+// errorsWords is what a run may cost the service's users, in words.
+func errorsWords(e client.RunbookErrors) string {
+	var all []string
+	if e.Unanswered != "" {
+		all = append(all, e.Unanswered+" unanswered or failed")
+	}
+	if e.Slow != "" {
+		all = append(all, e.Slow+" slow")
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	text := strings.Join(all, ", ") + ", since the run began"
+	if e.Over != "" {
+		text = strings.Join(all, ", ") + ", within " + e.Over
+	}
+	if e.Optional {
+		text += "; for services with a probe"
+	}
+	return clean(text)
 }
 
 func (a *app) approveCommand() *cobra.Command {

@@ -157,6 +157,11 @@ Keys that are not listed here are refused.
   batches: [1]             # sizes of the first batch, the second, …; the last one repeats
   pause: 10m               # between batches
   budget: 5m               # how long one member may be out
+  errorBudget:             # what it may cost users: used up, it halts before the next member
+    unanswered: "0.1%"     # of the requests, unanswered or failed; any if left out
+    slow: "5%"             # any if left out
+    over: 2m               # of the last so long; of the whole run if left out
+    optional: false        # a service without a probe is refused if not true
   prove: []                # what must hold, fresh, before each member
   before: []               # once, before the first member
   member:
