@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"upkeep/internal/action"
 	"upkeep/internal/engine"
 	"upkeep/internal/fault"
 	"upkeep/internal/hub"
@@ -67,6 +69,11 @@ type cloud struct {
 	dice     *dice
 	crashes  int
 	over     sync.WaitGroup
+
+	hands map[action.Kind]engine.Hand         // of every replica
+	die   func(*replica) (before, after bool) // when replicas crash; nil: as the dice say
+	away  time.Duration                       // how long crashed ones are down; 0: as the dice say
+	idle  time.Duration                       // the longest pause between two looks for work; 0: an hour
 }
 
 // replica is one control plane process.
@@ -96,17 +103,27 @@ func (f faulty) Update(ctx context.Context, do func(store.Tx) error) error {
 	if f.r.ctx.Err() != nil {
 		return fault.Unavailable("write", errCrashed)
 	}
-	crash := f.r.c.faults.Load() && f.r.dice.chance(crashRate)
-	if crash && f.r.dice.chance(0.5) {
+	before, after := f.r.c.strikes(f.r)
+	if before {
 		f.r.crash()
 		return fault.Unavailable("write", errCrashed)
 	}
 	err := f.DB.Update(ctx, do)
-	if crash {
+	if after {
 		f.r.crash()
 		return fault.Unavailable("write", errCrashed)
 	}
 	return err
+}
+
+// strikes says whether a replica crashes before or after the write that it begins.
+func (c *cloud) strikes(r *replica) (before, after bool) {
+	if c.die != nil {
+		return c.die(r)
+	}
+	crash := c.faults.Load() && r.dice.chance(crashRate)
+	before = crash && r.dice.chance(0.5)
+	return before, crash && !before
 }
 
 func (f faulty) View(ctx context.Context, do func(store.Tx) error) error {
@@ -139,7 +156,7 @@ func (c *cloud) start(i int) {
 	r.door = r.hub.Handler()
 	r.engine = engine.New(engine.Config{
 		DB: db, Owner: fmt.Sprintf("replica-%d-%d", i, c.ids.Add(1)), NewID: c.newID, Orders: c.nudge,
-		Log: slog.New(slog.DiscardHandler), Idle: time.Hour,
+		Log: slog.New(slog.DiscardHandler), Idle: cmp.Or(c.idle, time.Hour), Hands: c.hands,
 		Silent: 30 * 24 * time.Hour, // polls are held for hours here: silence says nothing
 	})
 	c.mu.Lock()
@@ -216,6 +233,9 @@ func (c *cloud) down() {
 	d := c.dice.between(100*time.Millisecond, 20*time.Second)
 	if c.dice.chance(0.05) {
 		d = c.dice.between(time.Hour, 5*time.Hour)
+	}
+	if c.away > 0 {
+		d = c.away
 	}
 	select {
 	case <-time.After(d):
