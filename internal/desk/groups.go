@@ -12,7 +12,9 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/identity"
+	"upkeep/internal/run"
 	"upkeep/internal/store"
+	"upkeep/internal/window"
 )
 
 // GroupSpec is what a caller says of a redundancy group.
@@ -23,6 +25,8 @@ type GroupSpec struct {
 	Canaries       []string
 	Soak           time.Duration
 	StopAfter      int
+	RRule          string        // of the window in which its nodes may restart themselves; empty: they may not
+	Duration       time.Duration // of that window
 }
 
 // Group is a redundancy group with its members. One that nobody has described
@@ -30,6 +34,7 @@ type GroupSpec struct {
 type Group struct {
 	Rules   fleet.Group
 	Members []fleet.Target // by name
+	Held    []Claimed      // its places that are held; only where one group is asked for
 }
 
 // PutGroup describes the group of that name, or describes it anew. made tells
@@ -46,6 +51,9 @@ func (d *Desk) PutGroup(ctx context.Context, c Caller, s GroupSpec) (out fleet.G
 		return out, false, fault.Invalid("maxUnavailable", "must be from 1 to %d, not %d", fleet.MaxMembers, s.MaxUnavailable)
 	}
 	next.MaxUnavailable = next.Room()
+	if err := s.window(&next); err != nil {
+		return out, false, err
+	}
 	if err := next.Validate(); err != nil {
 		return out, false, err
 	}
@@ -62,14 +70,33 @@ func (d *Desk) PutGroup(ctx context.Context, c Caller, s GroupSpec) (out fleet.G
 		if err := d.wakeMembers(tx, out); err != nil {
 			return "", err
 		}
-		text := "group %s: at most %d unavailable, canaries %q, soak %v, stop after %d failures"
-		return put(out.Project+"/"+out.Name, made), tx.AddFacts(c.fact(s.Project, "", history.GroupSet, text, s.Name, out.Room(), out.Canaries, out.Soak, out.StopAfter))
+		text := "group %s: at most %d unavailable, canaries %q, soak %v, stop after %d failures, nodes restart themselves %s"
+		return put(out.Project+"/"+out.Name, made), tx.AddFacts(c.fact(s.Project, "", history.GroupSet, text, s.Name, out.Room(), out.Canaries, out.Soak, out.StopAfter, when(out.Window)))
 	}, func(tx store.Tx, did string) error {
 		_, made = wasPut(did)
 		out, err = tx.Group(s.Project, s.Name)
 		return err
 	})
 	return out, made, err
+}
+
+// window puts the window of a group's nodes into it.
+func (s GroupSpec) window(g *fleet.Group) (err error) {
+	switch {
+	case s.RRule != "":
+		g.Window, err = parseWindow(s.RRule, s.Duration)
+	case s.Duration != 0:
+		err = fault.Invalid("duration", "goes with rrule or weekly: when the nodes of the group may restart themselves")
+	}
+	return err
+}
+
+// when is when a window opens, in words.
+func when(w window.Window) string {
+	if w.Recurrence.IsZero() {
+		return "never"
+	}
+	return fmt.Sprintf("%s, for %v", w.Recurrence.Words("en"), w.Duration)
 }
 
 // wakeMembers lets the open runs of a group's members see its new rules.
@@ -108,15 +135,34 @@ func (d *Desk) Groups(ctx context.Context, c Caller, project string) (all []Grou
 
 // Group finds one by its name.
 func (d *Desk) Group(ctx context.Context, c Caller, project, name string) (g Group, err error) {
-	all, err := d.Groups(ctx, c, project)
-	for _, g := range all {
-		if g.Rules.Name == name {
-			return g, nil
+	project = c.project(project)
+	if err := c.may(identity.Read, project, "project", project); err != nil {
+		return g, err
+	}
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		all, err := groups(tx, project)
+		if err != nil {
+			return err
 		}
-	}
-	if err == nil {
-		err = fault.NotFound("group", name)
-	}
+		i := slices.IndexFunc(all, func(g Group) bool { return g.Rules.Name == name })
+		if i < 0 {
+			return fault.NotFound("group", name)
+		}
+		g = all[i]
+		keys := run.PlaceKeys(project, name, g.Rules.Room())
+		held, err := tx.ClaimsOn(keys)
+		if err != nil {
+			return err
+		}
+		var rows []store.Claim
+		for _, key := range keys {
+			if held[key] != "" {
+				rows = append(rows, store.Claim{Key: key, Holder: held[key], Project: project})
+			}
+		}
+		g.Held, err = claimed(tx, rows)
+		return err
+	})
 	return g, err
 }
 

@@ -100,6 +100,8 @@ func (e *Engine) tick(tx store.Tx, l store.Lease, n *news) error {
 		return e.tickSchedule(tx, l, strings.TrimPrefix(l.Key, store.ScheduleWork), n)
 	case strings.HasPrefix(l.Key, store.RolloutWork):
 		return e.tickRollout(tx, l, strings.TrimPrefix(l.Key, store.RolloutWork), n)
+	case strings.HasPrefix(l.Key, store.HoldWork):
+		return tickHold(tx, l, strings.TrimPrefix(l.Key, store.HoldWork))
 	case l.Key == houseKey:
 		return e.keepHouse(tx, l)
 	}

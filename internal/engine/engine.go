@@ -182,9 +182,8 @@ func (e *Engine) move(tx store.Tx, r run.Run, t fleet.Target, n *news) (wake tim
 
 // readWorld reads all that a tick may know besides its target.
 func (e *Engine) readWorld(tx store.Tx, r run.Run, t fleet.Target) (run.World, error) {
-	w := run.World{Now: time.Now(), Target: t}
-	var err error
-	if w.Freezes, err = tx.Freezes(r.Project, w.Now); err != nil {
+	w, err := store.ReadWorld(tx, r, t, time.Now(), e.cfg.Silent)
+	if err != nil {
 		return w, err
 	}
 	if r.Plan.ID != "" { // without a plan there were no orders
@@ -195,22 +194,7 @@ func (e *Engine) readWorld(tx store.Tx, r run.Run, t fleet.Target) (run.World, e
 			return w, err
 		}
 	}
-	if w.Users, err = readUsers(tx, r, w.Now); err != nil {
-		return w, err
-	}
-	keys := r.ClaimKeys()
-	if r.Group != "" {
-		if w.Group, err = readGroup(tx, r, w.Now, e.cfg.Silent); err != nil {
-			return w, err
-		}
-		keys = append(keys, r.GroupKeys(w.Group.Rules.Room())...)
-	}
-	w.Claims, err = tx.ClaimsOn(keys)
-	for key, holder := range w.Claims {
-		if holder == r.ID {
-			delete(w.Claims, key)
-		}
-	}
+	w.Users, err = readUsers(tx, r, w.Now)
 	return w, err
 }
 

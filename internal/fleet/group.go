@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"upkeep/internal/fault"
+	"upkeep/internal/window"
 )
 
 // Group is what a redundancy group may cost, and who goes first in it. A group
@@ -17,6 +18,7 @@ type Group struct {
 	Canaries       []string      // names of members that are updated before the others
 	Soak           time.Duration // how long the canaries must have run well before the others follow
 	StopAfter      int           // how many members' newest updates may fail before the others stop; 0: no limit
+	Window         window.Window // in which its nodes may restart themselves; zero: they may not
 	Revision       int64
 }
 

@@ -15,7 +15,8 @@ type Service struct {
 	With    map[string]string // what runbooks may ask of the service
 	Members []Member          // oldest first where their ages are known, else in the order in which they are maintained
 	Proxies []Proxy
-	Probe   Probe // what is asked all the while a run is open on it
+	Claims  []string // what every run on it claims besides its members, such as database/keystone
+	Probe   Probe    // what is asked all the while a run is open on it
 }
 
 // Member is one replica of a service.
@@ -55,6 +56,9 @@ func (s Service) Validate() error {
 		return fault.Invalid("quorum", "must be less than the %d members, or none could ever be taken out; not %d", len(s.Members), s.Quorum)
 	case len(s.Proxies) > MaxProxies:
 		return fault.Invalid("proxies", "at most %d, not %d", MaxProxies, len(s.Proxies))
+	}
+	if err := ValidClaims("claims", s.Claims); err != nil {
+		return err
 	}
 	if err := validWith("with", s.With); err != nil {
 		return err

@@ -50,6 +50,8 @@ const (
 	TemplateSet   Kind = "policy.changed"
 	GroupSet      Kind = "group.changed"
 	ChannelSet    Kind = "channel.changed"
+	ClaimTaken    Kind = "claim.taken"
+	ClaimReleased Kind = "claim.released"
 
 	TrainSet        Kind = "train.changed"
 	ReleaseSet      Kind = "release.changed"

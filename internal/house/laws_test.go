@@ -69,7 +69,6 @@ var planned = []string{
 	"internal/channel",
 	"internal/cloud",
 	"internal/command",
-	"internal/compat/fleetlock",
 	"internal/compat/ionos",
 	"internal/compat/statuspage",
 	"internal/kube",

@@ -19,6 +19,7 @@ const (
 	Operator Role = "operator" // everything, everywhere
 	Member   Role = "member"   // targets, schedules and runs of its project
 	Viewer   Role = "viewer"   // looks at its project
+	Node     Role = "node"     // asks whether a node of its project may restart itself
 )
 
 // Verb is one kind of doing that needs a right.
@@ -30,13 +31,15 @@ const (
 	Write Verb = "write" // change targets, schedules and freezes of a project
 	Run   Verb = "run"   // start, pause, resume and abort runs; say that people were told
 	Admin Verb = "admin" // tokens, and freezes of every project
+	Lock  Verb = "lock"  // take the lock under which a node restarts itself, and give it back
 )
 
 // may is the whole table of rights. What is not in it is denied.
 var may = map[Role]map[Verb]bool{
-	Operator: {Read: true, Write: true, Run: true, Admin: true},
-	Member:   {Read: true, Write: true, Run: true},
+	Operator: {Read: true, Write: true, Run: true, Admin: true, Lock: true},
+	Member:   {Read: true, Write: true, Run: true, Lock: true},
 	Viewer:   {Read: true},
+	Node:     {Lock: true},
 }
 
 // Principal is somebody whom we know.
@@ -65,7 +68,7 @@ func article(r Role) string {
 	switch r {
 	case Operator:
 		return "an operator"
-	case Member, Viewer:
+	case Member, Viewer, Node:
 		return "a " + string(r)
 	}
 	return "without a role"

@@ -40,7 +40,7 @@ func NewToken(name string, role Role, project string, expires, now time.Time) (s
 		return "", store.Token{}, err
 	}
 	if may[role] == nil {
-		return "", store.Token{}, fault.Invalid("role", "must be %q, %q or %q, not %q", Operator, Member, Viewer, role)
+		return "", store.Token{}, fault.Invalid("role", "must be %q, %q, %q or %q, not %q", Operator, Member, Viewer, Node, role)
 	}
 	if role == Operator && project != "" {
 		return "", store.Token{}, fault.Invalid("project", "an operator's token is for every project")

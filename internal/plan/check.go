@@ -95,8 +95,8 @@ func (c *checker) rolling(n Node) {
 	switch l := n.Limits; {
 	case l.MaxUnavailable < 1:
 		c.say("rolling group %q may never start: maxUnavailable is %d", n.ID, l.MaxUnavailable)
-	case l.Quorum < 0 || l.Quorum >= len(n.Children) && len(n.Children) > 0:
-		c.say("rolling group %q can never spare a member: %d members, quorum %d", n.ID, len(n.Children), l.Quorum)
+	case l.Quorum < 0 || l.Quorum >= len(n.Children)+len(l.Others) && len(n.Children) > 0:
+		c.say("rolling group %q can never spare a member: %d members, quorum %d", n.ID, len(n.Children)+len(l.Others), l.Quorum)
 	}
 }
 

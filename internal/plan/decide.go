@@ -30,7 +30,10 @@ type World struct {
 
 	ClaimKeys []string          // what a disruptive step must hold
 	ClaimOne  []string          // of these it must hold one; empty: none is needed
-	Claims    map[string]string // key → the other run that holds it
+	Claims    map[string]string // key → who else holds it
+	Holders   map[string]Holder // by what Claims names: who it is
+	Called    map[string]string // what keys are called, for people
+	Duties    []Duty            // services that need the run's server
 	Group     Group             // the redundancy group that the run's target is in
 
 	Down       map[string]string // targets that are down for reasons not of this plan → why
@@ -122,6 +125,11 @@ func (d *decider) rolling(n Node) {
 	members := slices.Clone(n.Children)
 	slices.SortStableFunc(members, func(a, b Node) int { return a.Born.Compare(b.Born) })
 	down := map[string]bool{}
+	for _, name := range n.Limits.Others {
+		if _, elsewhere := d.w.Down[name]; elsewhere {
+			down[name] = true
+		}
+	}
 	for _, m := range members {
 		_, elsewhere := d.w.Down[m.Member]
 		if elsewhere || d.done.begun(m) && !d.done.ended(m) {
@@ -153,7 +161,7 @@ func (d *decider) admit(m, group Node, down map[string]bool) string {
 	case after > group.Limits.MaxUnavailable:
 		d.wait(m, Reason{Code: BudgetUsed, By: names(down)})
 		return m.Member
-	case group.Limits.Quorum > 0 && len(group.Children)-after < group.Limits.Quorum:
+	case group.Limits.Quorum > 0 && len(group.Children)+len(group.Limits.Others)-after < group.Limits.Quorum:
 		d.wait(m, Reason{Code: QuorumAtRisk, By: names(down)})
 		return m.Member
 	}
@@ -306,16 +314,30 @@ func (d *decider) mayDisturb() Reason {
 	}
 	for _, key := range w.ClaimKeys {
 		if by, ok := w.Claims[key]; ok {
-			return Reason{Code: Claimed, By: by, What: key}
+			return w.claimed(key, by)
+		}
+	}
+	for _, duty := range w.Duties {
+		if why := duty.mayDisturb(); why.Code != "" {
+			return why
 		}
 	}
 	if len(w.ClaimOne) == 0 {
 		return Reason{}
 	}
 	if _, ok := w.FreeClaim(); !ok {
-		return Reason{Code: Claimed, By: w.Claims[w.ClaimOne[0]], What: w.ClaimOne[0]}
+		return w.claimed(w.ClaimOne[0], w.Claims[w.ClaimOne[0]])
 	}
 	return w.Group.mayDisturb(w)
+}
+
+// claimed says who holds a key.
+func (w World) claimed(key, by string) Reason {
+	h := w.Holders[by]
+	if h.By != "" {
+		return Reason{Code: Held, By: h.By, Name: h.Reason, What: key, Thing: w.Called[key], Until: h.Until}
+	}
+	return Reason{Code: Claimed, By: by, Name: h.Name, What: key, Thing: w.Called[key]}
 }
 
 // FreeClaim is the first of ClaimOne that no other run holds.

@@ -23,6 +23,30 @@ type Member struct {
 	Last fleet.Last
 }
 
+// Holder is who holds a claim.
+type Holder struct {
+	Name   string    // of a run: what it works on
+	By     string    // of a claim held by hand: who holds it; empty: a run does
+	Reason string    // what for
+	Until  time.Time // when it ends by itself; zero: when its holder ends it
+}
+
+// Duty is a service that has members on the run's server.
+type Duty struct {
+	Service string
+	Quorum  int      // members that must stay up
+	Left    int      // members that are up while the server is down
+	Down    []string // members elsewhere that are not up, or worked on
+}
+
+// mayDisturb is why the server must not be taken from the service.
+func (d Duty) mayDisturb() Reason {
+	if d.Left < d.Quorum {
+		return Reason{Code: QuorumAtRisk, What: d.Service, By: strings.Join(d.Down, ", ")}
+	}
+	return Reason{}
+}
+
 // mayDisturb is why the member must not be disrupted now, for the others' sake.
 func (g Group) mayDisturb(w World) Reason {
 	var down, failed []string

@@ -53,8 +53,9 @@ type Node struct {
 
 // Limits is what a rolling group may cost.
 type Limits struct {
-	MaxUnavailable int // members that may be down at once, at least 1
-	Quorum         int // members that must stay up; 0: no more than MaxUnavailable asks
+	MaxUnavailable int      // members that may be down at once, at least 1
+	Quorum         int      // members that must stay up; 0: no more than MaxUnavailable asks
+	Others         []string // members that nothing is done to, and that count all the same
 }
 
 // Undo is how a step can be taken back.

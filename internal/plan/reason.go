@@ -15,9 +15,10 @@ const (
 	DoesNotFit   Code = "does-not-fit"  // Need does not fit into Left; Until: the next occurrence
 	NeverFits    Code = "never-fits"    // Need is longer than the whole window
 	Frozen       Code = "freeze"        // By: the freeze; Until: its end
-	Claimed      Code = "claim"         // By: the run that holds the claim on What
+	Claimed      Code = "claim"         // By: the run that holds the claim on What; Name: what it works on
+	Held         Code = "held"          // By: who holds the claim on What by hand; Name: what for; Until: its end, zero if it is to be released
 	BudgetUsed   Code = "budget"        // By: the members that are down
-	QuorumAtRisk Code = "quorum"        // By: the members that are down
+	QuorumAtRisk Code = "quorum"        // By: the members that are down; What: of another service than the run's own
 	Stale        Code = "stale"         // What: the fact that is missing or older than the last action
 	NotYet       Code = "not-yet"       // What: the fact that is known not to hold
 	After        Code = "after"         // By: the step or member that comes first
@@ -38,7 +39,9 @@ const (
 type Reason struct {
 	Code  Code
 	By    string
+	Name  string // of By, for people
 	What  string
+	Thing string // what What is called, for people
 	Since time.Time
 	Until time.Time
 	Need  time.Duration
@@ -78,10 +81,19 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 	case Frozen:
 		return say("a freeze is in force until %s: %s", "es gilt ein Änderungsstopp bis %s: %s", at(r.Until), r.By)
 	case Claimed:
-		return say("run %s is working on %s", "Lauf %s arbeitet an %s", r.By, claimWords(r.What))
+		if r.Name != "" {
+			return say("run %s of %s is working on %s", "Lauf %s von %s arbeitet an %s", r.By, r.Name, r.claimWords())
+		}
+		return say("run %s is working on %s", "Lauf %s arbeitet an %s", r.By, r.claimWords())
 	case BudgetUsed:
 		return say("as many members are down as may be: %s", "so viele Mitglieder wie erlaubt sind außer Betrieb: %s", r.By)
 	case QuorumAtRisk:
+		if r.What != "" && r.By == "" {
+			return say("service %s needs every member that it has on this server", "der Dienst %s braucht jedes Mitglied, das er auf diesem Server hat", r.What)
+		}
+		if r.What != "" {
+			return say("service %s needs the server: members that are down or worked on: %s", "der Dienst %s braucht den Server: außer Betrieb oder in Arbeit sind %s", r.What, r.By)
+		}
 		return say("one member less and the quorum is gone; down: %s", "ein Mitglied weniger, und das Quorum ist verloren; außer Betrieb: %s", r.By)
 	case Stale:
 		if r.What == FactFigures {
@@ -158,6 +170,11 @@ func (r Reason) figuresWords(say func(en, de string, args ...any) string, at fun
 // othersWords says the reasons that lie with a schedule or with other servers.
 func (r Reason) othersWords(say func(en, de string, args ...any) string, at func(time.Time) string) string {
 	switch r.Code { //nolint:exhaustive // the others are said in Words
+	case Held:
+		if r.Until.IsZero() {
+			return say("%s holds %s until it is released: %s", "%s hält %s, bis es freigegeben wird: %s", r.By, r.claimWords(), r.Name)
+		}
+		return say("%s holds %s until %s at the latest: %s", "%s hält %s bis spätestens %s: %s", r.By, r.claimWords(), at(r.Until), r.Name)
 	case MissedStart:
 		s := say("the server was not ready when the window opened, and its schedule leaves a missed start to the next window",
 			"der Server war nicht bereit, als das Fenster öffnete, und sein Zeitplan überlässt einen verpassten Beginn dem nächsten Fenster")
@@ -193,7 +210,12 @@ func Count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-func claimWords(key string) string {
+// claimWords is what is claimed.
+func (r Reason) claimWords() string {
+	key := r.What
+	if r.Thing != "" {
+		return r.Thing
+	}
 	if i := strings.LastIndexByte(key, '/'); i >= 0 {
 		return strings.SplitN(key, "/", 2)[0] + " " + key[i+1:]
 	}

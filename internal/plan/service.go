@@ -145,9 +145,11 @@ func (b *bookPlan) batches(mine []fleet.Member) (groups []Node) {
 		g.Children = append(g.Children, n)
 	}
 	for i := range groups {
-		// The members that are not in it are up, as the proofs say: the quorum of the rest.
-		if up := len(b.v.Service.Members) - len(groups[i].Children); b.v.Service.Quorum > up {
-			groups[i].Limits.Quorum = b.v.Service.Quorum - up
+		groups[i].Limits.Quorum = b.v.Service.Quorum
+		for _, m := range b.v.Service.Members {
+			if !slices.ContainsFunc(groups[i].Children, func(n Node) bool { return n.Member == m.Name }) {
+				groups[i].Limits.Others = append(groups[i].Limits.Others, m.Name)
+			}
 		}
 	}
 	return groups

@@ -71,13 +71,13 @@ func TestWhoAndInWhichOrder(t *testing.T) {
 		{"one of unknown age", "expand@srv-a a+b+c+d/2,2 contract@srv-d look@srv-mgr", func(v *ServiceView) { v.Service.Members[0].Born = time.Time{} }},
 		{"as listed", "expand@srv-a a+b+c+d/2,2 contract@srv-d look@srv-mgr", func(v *ServiceView) { v.Book.Order = runbook.Listed }},
 		{"reversed", "expand@srv-d d+c+b+a/2,2 contract@srv-a look@srv-mgr", func(v *ServiceView) { v.Book.Order = runbook.Reversed }},
-		{"some only", "expand@srv-c c+a+d/2,1 contract@srv-d look@srv-mgr", func(v *ServiceView) { v.Book.Targets.Labels = map[string]string{"role": "control"} }},
-		{"batches", "expand@srv-c c/2,0 a+b/2,0 d/2,0 contract@srv-d look@srv-mgr", func(v *ServiceView) { v.Book.Batches = []int{1, 2} }},
-		{"batches, some through", "expand@srv-c b/2,0 d/2,0 contract@srv-d look@srv-mgr", func(v *ServiceView) {
+		{"some only", "expand@srv-c c+a+d/2,2 contract@srv-d look@srv-mgr", func(v *ServiceView) { v.Book.Targets.Labels = map[string]string{"role": "control"} }},
+		{"batches", "expand@srv-c c/2,2 a+b/2,2 d/2,2 contract@srv-d look@srv-mgr", func(v *ServiceView) { v.Book.Batches = []int{1, 2} }},
+		{"batches, some through", "expand@srv-c b/2,2 d/2,2 contract@srv-d look@srv-mgr", func(v *ServiceView) {
 			v.Book.Batches, v.Through = []int{1, 2}, map[string]bool{"c": true, "a": true}
 		}},
 		// What changes the service as a whole is not done for one member.
-		{"one only", "a/2,0 look@srv-mgr", func(v *ServiceView) { v.Only = "a" }},
+		{"one only", "a/2,2 look@srv-mgr", func(v *ServiceView) { v.Only = "a" }},
 	} {
 		v := four()
 		c.change(&v)

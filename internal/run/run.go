@@ -14,7 +14,6 @@ package run
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"upkeep/internal/action"
@@ -64,6 +63,7 @@ type Run struct {
 	Plan     plan.Plan
 	Progress plan.Progress
 	Waits    []plan.Wait // what waited at the last tick, and why
+	Claims   []string    // keys that it must hold besides its target's
 	Holds    []string    // the claims it holds
 
 	Book   *Book // of a run of a runbook; nil of a server's update
@@ -149,7 +149,8 @@ type Opening struct {
 	Since    time.Time // when it could have begun at the earliest; zero: now
 	Window   window.Window
 	Override plan.Override
-	Only     string // of a runbook: the one member that is maintained; empty: all that it is for
+	Only     string   // of a runbook: the one member that is maintained; empty: all that it is for
+	Claims   []string // keys that it must hold besides its target's; store.OpenBook takes names, such as region/eu01
 }
 
 // Open makes a run. It does nothing yet; its first tick does.
@@ -157,7 +158,7 @@ func Open(o Opening, now time.Time) (Run, []history.Fact) {
 	r := Run{
 		ID: o.ID, Project: o.Target.Project, Target: o.Target.ID, Name: o.Target.Name, Group: o.Target.Group,
 		Schedule: o.Schedule, By: o.By, Reason: o.Reason, State: Waiting,
-		Policy: o.Policy.WithDefaults(), Missed: o.Missed, Since: o.Since, Window: o.Window, Override: o.Override,
+		Policy: o.Policy.WithDefaults(), Missed: o.Missed, Since: o.Since, Window: o.Window, Override: o.Override, Claims: o.Claims,
 		Created: now, Progress: plan.Progress{},
 	}
 	if r.Since.IsZero() {
@@ -174,41 +175,6 @@ func Open(o Opening, now time.Time) (Run, []history.Fact) {
 		text += ": " + o.Reason
 	}
 	return r, []history.Fact{r.fact(now, o.By, history.RunOpened, "", text)}
-}
-
-// ClaimKeys are what the run must hold while it disrupts.
-func (r Run) ClaimKeys() []string {
-	keys := []string{TargetKey(r.Target)}
-	if r.Book == nil {
-		return keys
-	}
-	for _, member := range slices.Sorted(maps.Keys(r.Book.Hosts)) {
-		if key := TargetKey(r.Book.Hosts[member]); !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
-	}
-	if key := TargetKey(r.Book.Manager); r.Book.Manager != "" && !slices.Contains(keys, key) {
-		keys = append(keys, key)
-	}
-	return keys
-}
-
-// TargetKey is what a run holds of a target while it disrupts it.
-func TargetKey(target string) string { return "target/" + target }
-
-// GroupKeys are the places of the run's redundancy group, of which it must
-// hold one while it disrupts; none if it is in no group. room is how many of
-// the group may be disrupted at once.
-func (r Run) GroupKeys(room int) []string {
-	if r.Group == "" {
-		return nil
-	}
-	first := "group/" + r.Project + "/" + r.Group
-	keys := []string{first}
-	for i := 2; i <= room; i++ {
-		keys = append(keys, fmt.Sprintf("%s#%d", first, i))
-	}
-	return keys
 }
 
 // Pause holds the run: what is under way ends, nothing more starts.

@@ -19,7 +19,12 @@ type World struct {
 	Target  fleet.Target
 	Freezes []window.Freeze
 	Group   plan.Group               // the redundancy group of Target; zero: it is in none
-	Claims  map[string]string        // key → the other run that holds it
+	Claims  map[string]string        // key → who else holds it: a run's id, or a hold's
+	Holders map[string]plan.Holder   // by that id: who it is
+	Called  map[string]string        // what the keys of Claims are called, for people
+	Within  []string                 // keys of the wholes that the run works within
+	Down    map[string]string        // members of a service that are down for other reasons → why
+	Duties  []plan.Duty              // services that need the server
 	Answers map[string]action.Result // order key → its answer, of this run's orders that have one
 	Users   evidence.Figures         // how the service of a runbook has answered its users, so far
 	Handed  map[string]time.Time     // order key → when the host may first have seen it, of those without an answer
@@ -275,7 +280,8 @@ func (t *ticker) world() plan.World {
 		Slot: t.slotOpen, SlotLength: t.r.Policy.RebootWindow.Duration, SlotNext: t.slotAhead,
 		Freezes: t.w.Freezes, Override: t.r.Override, MissedStart: t.skips(),
 		NoticeLead: t.r.Policy.NoticeLead, NoticeAt: t.r.NoticeAt,
-		ClaimKeys: t.r.ClaimKeys(), ClaimOne: t.r.GroupKeys(t.w.Group.Rules.Room()), Claims: t.w.Claims, Group: t.w.Group,
+		ClaimKeys: t.free(), ClaimOne: t.r.GroupKeys(t.w.Group.Rules.Room()), Claims: t.w.Claims, Group: t.w.Group,
+		Holders: t.w.Holders, Called: t.w.Called, Down: t.w.Down, Duties: t.duties(),
 		Known:      map[string]plan.Fact{plan.FactObserved: {Holds: t.observed(), Seen: t.w.Now}},
 		LastAction: t.r.Made.LastEnded,
 		PausedBy:   t.r.PausedBy, AbortedBy: t.r.AbortedBy,
@@ -315,14 +321,6 @@ func (t *ticker) order(s plan.Start) {
 		what += " of " + plan.Count(n, "package")
 	}
 	t.say(engineName, history.StepStarted, s.Step.ID, fmt.Sprintf("%s ordered, expected to take %s", what, plan.Round(s.Step.Estimate)))
-}
-
-// hold takes what a disruptive step must hold.
-func (t *ticker) hold() {
-	t.r.Holds = t.r.ClaimKeys()
-	if key, ok := t.world().FreeClaim(); ok {
-		t.r.Holds = append(t.r.Holds, key)
-	}
 }
 
 // deed is what a step does, in words.
@@ -406,7 +404,7 @@ func (t *ticker) wake() time.Time {
 	for _, w := range t.r.Waits {
 		sooner(w.Reason.Until)
 		switch w.Reason.Code { //nolint:exhaustive // of the others somebody tells us, or Until does
-		case plan.Claimed, plan.Stale, plan.BudgetUsed, plan.GroupStopped, plan.CanaryFirst:
+		case plan.Claimed, plan.Held, plan.Stale, plan.BudgetUsed, plan.QuorumAtRisk, plan.GroupStopped, plan.CanaryFirst:
 			if t.r.PausedBy == "" && t.r.Halted() == "" {
 				sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
 			}

@@ -14,6 +14,7 @@ import (
 
 	"upkeep/internal/action"
 	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
 )
 
 // Book is one runbook.
@@ -25,6 +26,7 @@ type Book struct {
 
 	Targets        Targets
 	Order          Order
+	Claims         []string      // what a run of it claims besides its service, such as loadbalancer/internal
 	MaxUnavailable int           // members out at once; 0 means 1
 	Batches        []int         // how many members are in the first batch, the second, …; the last one repeats; nil: all are in one
 	Pause          time.Duration // how long nothing is begun between two batches
@@ -205,6 +207,9 @@ func (b Book) Validate() error {
 		return err
 	}
 	if err := b.ErrorBudget.validate(); err != nil {
+		return err
+	}
+	if err := fleet.ValidClaims("claims", b.Claims); err != nil {
 		return err
 	}
 	if err := b.validParams(); err != nil {

@@ -21,6 +21,7 @@ import (
 	"upkeep/internal/action"
 	"upkeep/internal/api"
 	"upkeep/internal/balancer"
+	"upkeep/internal/compat/fleetlock"
 	"upkeep/internal/compat/stackit"
 	"upkeep/internal/desk"
 	"upkeep/internal/engine"
@@ -151,6 +152,9 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	for _, path := range []string{"/v1/", "/openapi.yaml", "/openapi.json"} {
 		mux.Handle(path, doors)
 	}
+	locks := fleetlock.New(fleetlock.Config{Desk: s.desk, Authenticate: known, Log: s.cfg.Log, Limit: callers})
+	mux.Handle(fleetlock.PreReboot, locks)
+	mux.Handle(fleetlock.SteadyState, locks)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	rooms := portal.Config{

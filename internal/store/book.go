@@ -3,6 +3,7 @@ package store
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"upkeep/internal/action"
@@ -26,6 +27,9 @@ func OpenBook(tx interface {
 	}
 	hosts, err := Hosts(tx, o.Target)
 	if err != nil {
+		return r, nil, err
+	}
+	if o.Claims, err = bookClaims(tx, o, book.Book); err != nil {
 		return r, nil, err
 	}
 	manager := ""
@@ -60,6 +64,44 @@ func observations(tx Targets, hosts map[string]string, manager string) (map[stri
 		seen[id] = t.Observed
 	}
 	return seen, nil
+}
+
+// bookClaims are the keys that a run of a book claims: what the service, the
+// book and who opens it have named.
+func bookClaims(tx Targets, o run.Opening, b runbook.Book) (keys []string, err error) {
+	for _, from := range []struct {
+		field string
+		names []string
+	}{{"claims", o.Claims}, {"claims", o.Target.Service.Claims}, {"runbook.claims", b.Claims}} {
+		for _, name := range from.names {
+			key, err := claimKey(tx, o.Target, from.field, name)
+			if err != nil {
+				return nil, err
+			}
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys, nil
+}
+
+// claimKey is what a name comes to that is claimed for a service.
+func claimKey(tx Targets, service fleet.Target, field, name string) (string, error) {
+	kind, of, _ := strings.Cut(name, "/")
+	switch {
+	case of == "":
+		if name += "/" + service.Labels[kind]; fleet.ValidClaim(field, name) != nil {
+			return "", fault.Invalid("labels."+kind, "must name the %s of service %s, for it is claimed", kind, service.Name)
+		}
+	case kind == fleet.ClaimServer || kind == fleet.ClaimService:
+		t, err := tx.TargetNamed(service.Project, of)
+		if fault.Is(err, fault.KindNotFound) || err == nil && string(t.Kind) != kind {
+			return "", fault.Invalid(field, "there is no %s %q in project %s", kind, of, service.Project)
+		}
+		return run.TargetKey(t.ID), err
+	}
+	return run.NameKey(service.Project, name), nil
 }
 
 // Hosts are the ids of the servers that a service's members run on, by member.

@@ -98,6 +98,7 @@ const (
 	RunWork      = "run/"
 	ScheduleWork = "schedule/"
 	OrderWork    = "order/"
+	HoldWork     = "hold/"
 )
 
 // RunKey is the work row that moves a run.
@@ -105,6 +106,9 @@ func RunKey(id string) string { return RunWork + id }
 
 // ScheduleKey is the work row that opens a schedule's runs.
 func ScheduleKey(id string) string { return ScheduleWork + id }
+
+// HoldKey is the work row that ends a hold.
+func HoldKey(id string) string { return HoldWork + id }
 
 // OrderKey is the work row that has the control plane's own hands carry out an
 // order.
@@ -129,6 +133,9 @@ type Targets interface {
 	TargetNamed(project, name string) (fleet.Target, error)
 	// Targets lists by id.
 	Targets(f TargetFilter) ([]fleet.Target, error)
+	// ServicesOn lists, by id, the services of a project that have a member on
+	// the server of that name.
+	ServicesOn(project, server string) ([]fleet.Target, error)
 	// PutTarget inserts (Revision 0) or replaces by compare-and-set, and
 	// returns what is stored now. It never touches Generation.
 	PutTarget(t fleet.Target) (fleet.Target, error)
@@ -238,10 +245,38 @@ type RunFilter struct {
 	Limit    int    // 0: all
 }
 
-// Claims are what runs hold.
+// Claims are what runs hold, and what persons and nodes hold by hand.
 type Claims interface {
-	// ClaimsOn says which runs hold the keys; keys that nobody holds are missing.
+	// ClaimsOn says by their ids which runs and holds hold the keys; keys that
+	// nobody holds are missing.
 	ClaimsOn(keys []string) (map[string]string, error)
+	// ClaimWithin is a run or hold, but not the given one, that has marked that
+	// it works within what a key stands for; empty if none has.
+	ClaimWithin(key, but string) (holder string, err error)
+	// Claims lists by key.
+	Claims(f ClaimFilter) ([]Claim, error)
+
+	Hold(id string) (fleet.Hold, error)
+	// Holds lists by id. Empty project: those of every project.
+	Holds(project string) ([]fleet.Hold, error)
+	// AddHold keeps a new one and takes its keys. Conflict: somebody holds one.
+	AddHold(h fleet.Hold) error
+	// DropHold gives its keys back and forgets it.
+	DropHold(id string) error
+}
+
+// Claim is a key that is held.
+type Claim struct {
+	Key     string
+	Holder  string // the id of a run, or of a hold
+	Project string
+}
+
+// ClaimFilter selects claims; empty fields select all.
+type ClaimFilter struct {
+	Project string
+	After   string // only keys after this one
+	Limit   int    // 0: all
 }
 
 // Order is an order with what has become of it.

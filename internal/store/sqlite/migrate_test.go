@@ -80,12 +80,8 @@ func TestMigrateFromTheFirstVersion(t *testing.T) {
 // backToTheFirst takes away what later versions have added.
 func backToTheFirst(t *testing.T, path string) {
 	t.Helper()
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
-	for _, text := range []string{
+	playBack(t, path,
+		`DROP TABLE holds`, `DROP TABLE service_members`, `ALTER TABLE claims DROP COLUMN project`,
 		`DROP TABLE trains`, `DROP TABLE releases`, `DROP TABLE rollouts`, `DROP INDEX facts_rollout`, `ALTER TABLE facts DROP COLUMN rollout`,
 		`DROP TABLE seconds`, `DROP TABLE watches`,
 		`DROP TABLE runbooks`, `ALTER TABLE targets DROP COLUMN kind`,
@@ -93,9 +89,65 @@ func backToTheFirst(t *testing.T, path string) {
 		`DROP TABLE templates`, `DROP TABLE groups`, `DROP INDEX runs_number`,
 		`ALTER TABLE runs DROP COLUMN number`, `ALTER TABLE schedules DROP COLUMN number`, `ALTER TABLE targets DROP COLUMN numbered`,
 		`UPDATE schema_version SET version = 1`,
-	} {
+	)
+}
+
+func playBack(t *testing.T, path string, texts ...string) {
+	t.Helper()
+	raw, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	for _, text := range texts {
 		if _, err := raw.ExecContext(context.Background(), text); err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
+	}
+}
+
+// What services there are and what runs hold is known after the migration that
+// asks for it.
+func TestMigrateClaims(t *testing.T) {
+	ctx, path := context.Background(), filepath.Join(t.TempDir(), "upkeep.db")
+	db, err := sqlite.Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(ctx, func(tx store.Tx) error {
+		service := fleet.Service{Members: []fleet.Member{{Name: "a", Server: "ctl1"}, {Name: "b", Server: "ctl1"}, {Name: "c"}}}
+		if _, err := tx.PutTarget(fleet.Target{ID: "s", Project: "p", Name: "api", Kind: fleet.ServiceKind, Service: &service}); err != nil {
+			return err
+		}
+		if _, err := tx.PutTarget(fleet.Target{ID: "t", Project: "p", Name: "ctl1", Kind: fleet.Server}); err != nil {
+			return err
+		}
+		_, err := tx.PutRun(run.Run{ID: "r", Project: "p", Target: "t", Holds: []string{"target/t"}})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	playBack(t, path, `DROP TABLE holds`, `DROP TABLE service_members`, `ALTER TABLE claims DROP COLUMN project`, `UPDATE schema_version SET version = 7`)
+	if db, err = sqlite.Open(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(ctx, func(tx store.Tx) error {
+		services, err := tx.ServicesOn("p", "ctl1")
+		if err != nil {
+			return err
+		}
+		claims, err := tx.Claims(store.ClaimFilter{Project: "p"})
+		if len(services) != 1 || services[0].ID != "s" || len(claims) != 1 || claims[0].Holder != "r" {
+			t.Errorf("services %+v, claims %+v", services, claims)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

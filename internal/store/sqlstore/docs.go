@@ -58,7 +58,8 @@ type templateDoc struct {
 
 type groupDoc struct {
 	fleet.Group
-	Revision absent `json:",omitempty"`
+	Window   *windowDoc `json:",omitempty"`
+	Revision absent     `json:",omitempty"`
 }
 
 type runbookDoc struct {

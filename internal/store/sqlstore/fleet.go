@@ -97,6 +97,14 @@ func (t *tx) PutTarget(target fleet.Target) (fleet.Target, error) {
 
 // SetTarget implements store.Targets.
 func (t *tx) SetTarget(target fleet.Target) error {
+	err := t.setTarget(target)
+	if err == nil && target.Service != nil {
+		err = t.setMembers(target)
+	}
+	return err
+}
+
+func (t *tx) setTarget(target fleet.Target) error {
 	doc, err := encode(targetDoc{Target: target})
 	if err != nil {
 		return fault.Internal("write target", err)

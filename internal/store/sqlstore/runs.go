@@ -1,8 +1,6 @@
 package sqlstore
 
 import (
-	"slices"
-
 	"upkeep/internal/fault"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
@@ -67,14 +65,8 @@ func (t *tx) SetRun(r run.Run) error {
 	if err != nil {
 		return fault.Internal("write run", err)
 	}
-	holders, err := t.ClaimsOn(r.Holds)
-	if err != nil {
+	if err := t.mayHold(r.ID, r.Holds); err != nil {
 		return err
-	}
-	for _, key := range r.Holds { // in r's order, so that the answer is always the same
-		if other, ok := holders[key]; ok && other != r.ID {
-			return fault.Conflict("run %s holds %s", other, key)
-		}
 	}
 	ended := 0
 	if r.State.Ended() {
@@ -87,7 +79,7 @@ func (t *tx) SetRun(r run.Run) error {
 		return err
 	}
 	if done {
-		return t.hold(r.ID, r.Holds)
+		return t.hold(r.ID, r.Project, r.Holds)
 	}
 	insert := `INSERT INTO runs (id, project, target, schedule, ended, doc, number, revision)
 		VALUES ($1, $2, $3, $4, $5, $6, (SELECT COALESCE(MAX(number), 0) + 1 FROM runs WHERE target = $3), 1) ON CONFLICT DO NOTHING`
@@ -99,51 +91,5 @@ func (t *tx) SetRun(r run.Run) error {
 	if r.Revision == 0 && len(r.Holds) == 0 {
 		return nil
 	}
-	return t.hold(r.ID, r.Holds)
-}
-
-// hold makes the run's claims exactly those.
-func (t *tx) hold(id string, keys []string) error {
-	held, err := list(t, "read claims", `SELECT key FROM claims WHERE run = $1`, []any{id}, func(row scanner) (key string, err error) {
-		return key, row.Scan(&key)
-	})
-	if err != nil {
-		return err
-	}
-	for _, key := range held {
-		if !slices.Contains(keys, key) {
-			if _, err := t.exec("drop claim", `DELETE FROM claims WHERE key = $1 AND run = $2`, key, id); err != nil {
-				return err
-			}
-		}
-	}
-	for _, part := range chunks(keys) {
-		for _, key := range part {
-			if slices.Contains(held, key) {
-				continue
-			}
-			if _, err := t.exec("take claim", `INSERT INTO claims (key, run) VALUES ($1, $2)`, key, id); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// ClaimsOn implements store.Claims.
-func (t *tx) ClaimsOn(keys []string) (map[string]string, error) {
-	holders := make(map[string]string)
-	for _, part := range chunks(keys) {
-		cond, args := in("key", part, nil)
-		err := t.each("read claims", `SELECT key, run FROM claims WHERE `+cond, args, func(row scanner) error {
-			var key, id string
-			err := row.Scan(&key, &id)
-			holders[key] = id
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return holders, nil
+	return t.hold(r.ID, r.Project, r.Holds)
 }

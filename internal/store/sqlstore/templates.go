@@ -78,9 +78,16 @@ func scanGroup(row scanner) (fleet.Group, error) {
 		return fleet.Group{}, err
 	}
 	var d groupDoc
-	err := decode(text, &d)
+	if err := decode(text, &d); err != nil {
+		return fleet.Group{}, err
+	}
 	g := d.Group
 	g.Revision = revision
+	if d.Window == nil {
+		return g, nil
+	}
+	var err error
+	g.Window, err = d.Window.window()
 	return g, err
 }
 
@@ -102,7 +109,12 @@ func (t *tx) Groups(project string) ([]fleet.Group, error) {
 // PutGroup implements store.Groups.
 func (t *tx) PutGroup(g fleet.Group) (fleet.Group, error) {
 	none := fleet.Group{}
-	doc, err := encode(groupDoc{Group: g})
+	d := groupDoc{Group: g}
+	if !g.Window.Recurrence.IsZero() {
+		w := windowToDoc(g.Window)
+		d.Window = &w
+	}
+	doc, err := encode(d)
 	if err != nil {
 		return none, fault.Internal("write group", err)
 	}

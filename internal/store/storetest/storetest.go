@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) store.DB) {
 		{"rollouts", rollouts},
 		{"runs", runs},
 		{"claims", claims},
+		{"holds", holds},
+		{"services on a server", servicesOn},
 		{"orders", orders},
 		{"facts", facts},
 		{"evidence", seconds},

@@ -1,4 +1,4 @@
-package engine
+package store
 
 import (
 	"slices"
@@ -9,17 +9,16 @@ import (
 	"upkeep/internal/fleet"
 	"upkeep/internal/plan"
 	"upkeep/internal/run"
-	"upkeep/internal/store"
 )
 
 // readGroup reads the redundancy group that a run's target is in.
-func readGroup(tx store.Tx, r run.Run, now time.Time, silent time.Duration) (plan.Group, error) {
+func readGroup(tx Tx, r run.Run, now time.Time, silent time.Duration) (plan.Group, error) {
 	g := plan.Group{Self: r.Name}
 	var err error
 	if g.Rules, err = tx.Group(r.Project, r.Group); err != nil && !fault.Is(err, fault.KindNotFound) {
 		return g, err
 	}
-	members, err := tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: r.Project, Group: r.Group, Limit: fleet.MaxMembers})
+	members, err := tx.Targets(TargetFilter{Kind: fleet.Server, Project: r.Project, Group: r.Group, Limit: fleet.MaxMembers})
 	if err != nil {
 		return g, err
 	}
