@@ -191,7 +191,7 @@ func (w *world) balance(o *order, took time.Duration) action.Result {
 		return w.done(took)
 	}
 	if !m.drained[proxy] {
-		w.judgeTaking(o, m, proxy)
+		w.judgeTaking(o, m)
 		w.takeOut(o, m)
 		m.drained[proxy] = true
 		w.record(m)
@@ -212,7 +212,7 @@ func (w *world) command(o *order, took time.Duration) action.Result {
 	switch verb {
 	case "cordon":
 		if !m.cordoned {
-			w.judgeTaking(o, m, "")
+			w.judgeTaking(o, m)
 			w.takeOut(o, m)
 			m.cordoned = true
 			w.record(m)

@@ -23,9 +23,9 @@ type memory struct {
 	tries    map[string]int       // by step id: answers since then
 	approved map[string]bool      // by part.key
 	ended    map[string]time.Time // by member: when a step was last answered; "": any
-	done     map[string]bool      // what was done to members, by member and step
+	done     map[string]bool      // what was done to members, by member and step; false: its run may not have waited for it
 	began    map[string]bool      // by part.key: it was ordered before
-	unready  map[string]bool      // by member: it could not be put back when that was tried
+	kept     map[string]bool      // by member: work on it was begun, or it could not be put back when that was tried
 	frozen   map[int]time.Time    // by number of the freeze: since when the run knows of it
 	halted   bool                 // when it was last looked at
 }
@@ -33,7 +33,7 @@ type memory struct {
 func (j *job) remember() {
 	j.memory = memory{
 		tries: map[string]int{}, approved: map[string]bool{}, ended: map[string]time.Time{},
-		done: map[string]bool{}, began: map[string]bool{}, unready: map[string]bool{}, frozen: map[int]time.Time{},
+		done: map[string]bool{}, began: map[string]bool{}, kept: map[string]bool{}, frozen: map[int]time.Time{},
 	}
 }
 
@@ -140,13 +140,13 @@ func (w *world) judgeAnswer(o *order, r action.Result) {
 	}
 	j.ended[p.member], j.ended[""] = w.now, w.now
 	if r.Outcome == action.Done {
-		if p.phase == doing && !w.abandoned(o) {
-			j.done[p.member+"/"+p.step.Name] = true
+		if p.phase == doing {
+			j.done[p.member+"/"+p.step.Name] = !w.abandoned(o)
 		}
 		return
 	}
 	if p.phase == readying {
-		j.unready[p.member] = true
+		j.kept[p.member] = true
 	}
 	j.tries[o.Step]++
 	allowed := max(p.step.Attempts, 1)
@@ -166,6 +166,9 @@ func (w *world) judgeBegin(o *order) {
 	j, p := o.job, o.part
 	if p.closing() || p.phase == proving {
 		return
+	}
+	if p.phase == doing {
+		j.kept[p.member] = true
 	}
 	handed := o.handedAt() // what was handed out counts as under way
 	if !j.heldAt.IsZero() && handed.After(j.heldAt) && o.effects == 0 {
@@ -224,37 +227,39 @@ func (j *job) atWork() bool {
 	return !j.run.State.Ended() && slices.ContainsFunc(j.service.members, func(m *member) bool { return m.outBy == j })
 }
 
-// judgeTaking is rule 3, at the instant when a member is taken out somewhere.
-func (w *world) judgeTaking(o *order, m *member, proxy string) {
+// judgeTaking is rule 3, at the instant when a member begins to be taken out.
+// Its drains at other proxies follow from that: who wants to know anew before
+// each says so to the balancer (min).
+func (w *world) judgeTaking(o *order, m *member) {
 	j, s := o.job, o.job.service
-	out := 1
+	if m.outBy != nil {
+		return
+	}
+	out, dead := 1, 0
 	for _, other := range s.members {
 		if other != m && other.outBy == j {
 			out++
+		}
+		if other != m && other.outBy == nil && s.noticed(other, w.now) {
+			dead++
 		}
 	}
 	if out > s.most() {
 		w.blame("rule 3", "%s: %d are out, %d may be", o.Key(), out, s.most())
 	}
-	if !m.at(proxy) {
-		return // it serves nobody: it is not missed
-	}
-	serve, dead := 0, 0
-	for _, other := range s.members {
-		noticed := s.proof != proveNothing && !other.died.IsZero() && w.now.Sub(other.died) > s.blind()
-		switch {
-		case other == m:
-		case noticed && other.outBy == nil:
-			dead++
-		case other.at(proxy), !noticed && other.outBy == nil:
-			serve++
-		}
-	}
-	if serve < s.target.Service.Quorum {
-		w.blame("rule 3", "%s: only %d others serve, and the quorum is %d", o.Key(), serve, s.target.Service.Quorum)
-	}
-	if m.outBy == nil && s.proof == proveOthers && dead > 0 {
+	if s.proof == proveOthers && dead > 0 {
 		w.blame("rule 3", "%s: it is taken out, and %d others are down", o.Key(), dead)
+	}
+	for _, proxy := range append([]string{""}, s.proxies...) {
+		serve := 0
+		for _, other := range s.members {
+			if other != m && (other.at(proxy) || other.outBy == nil && !s.noticed(other, w.now)) {
+				serve++
+			}
+		}
+		if m.at(proxy) && serve < s.target.Service.Quorum { // one that serves nobody is not missed
+			w.blame("rule 3", "%s: only %d others serve, and the quorum is %d", o.Key(), serve, s.target.Service.Quorum)
+		}
 	}
 }
 
@@ -268,9 +273,7 @@ func (w *world) judgeRestart(o *order, m *member) {
 		}
 		return
 	}
-	if m.outBy == nil {
-		w.judgeTaking(o, m, "")
-	}
+	w.judgeTaking(o, m)
 }
 
 // judgeReady is about putting a member back: one that was touched has shown
@@ -310,13 +313,13 @@ func (w *world) judgeEnd(j *job) {
 			w.blame("rule 10", "%s has succeeded, and %s is out", j.run.ID, m.name)
 		case out && !told:
 			w.blame("rule 10", "%s has ended, %s is out, and nobody is told: %q", j.run.ID, m.name, j.run.Result.Text)
-		case out && !m.touched && !j.unready[m.name]:
+		case out && !j.kept[m.name]:
 			w.blame("rule 10", "%s has ended, and %s is left out, though nothing was done to it", j.run.ID, m.name)
 		case out:
 			w.tally.Left++
 		}
 		for _, st := range j.service.book.Member.Do {
-			if succeeded && !j.done[m.name+"/"+st.Name] {
+			if _, did := j.done[m.name+"/"+st.Name]; succeeded && !did {
 				w.blame("through", "%s has succeeded, and %s was not done to %s", j.run.ID, st.Name, m.name)
 			}
 		}

@@ -141,6 +141,12 @@ func (s *service) blind() time.Duration {
 	return fresh + s.lag
 }
 
+// noticed reports whether a member died so long ago that whoever takes another
+// one out must know.
+func (s *service) noticed(m *member, now time.Time) bool {
+	return s.proof != proveNothing && !m.died.IsZero() && now.Sub(m.died) > s.blind()
+}
+
 // phase is where in a runbook a step stands.
 type phase int
 
