@@ -54,16 +54,28 @@ func (w *world) drawService(name string) *service {
 	n := min(2+w.IntN(6), len(w.hosts))
 	quorum := w.IntN(n)
 	fs := &fleet.Service{Quorum: quorum}
+	labelled := w.chance(0.2)
 	for i, h := range w.Perm(len(w.hosts))[:n] {
 		m := &member{name: fmt.Sprint("m", i+1), host: w.hosts[h], service: s, up: true, drained: map[string]bool{}, proved: map[string]bool{}}
 		m.past = []moment{{up: true, serves: true}}
 		s.members = append(s.members, m)
-		fs.Members = append(fs.Members, fleet.Member{Name: m.name, Server: m.host.id, With: map[string]string{"url": "member://" + m.name}})
+		fm := fleet.Member{Name: m.name, Server: m.host.id, With: map[string]string{"url": "member://" + m.name}}
+		if labelled && i > 0 && w.chance(0.3) {
+			fm.Labels = map[string]string{"tier": "other"}
+		} else {
+			fm.Labels = map[string]string{"tier": "web"}
+			s.turns = append(s.turns, m)
+		}
+		fs.Members = append(fs.Members, fm)
 	}
 	for i := range w.IntN(3) {
 		p := fmt.Sprint("lb", i+1)
 		s.proxies = append(s.proxies, p)
 		fs.Proxies = append(fs.Proxies, fleet.Proxy{Name: p, With: map[string]string{"socket": p}})
+	}
+	if w.chance(0.3) {
+		s.manager = w.hosts[w.IntN(len(w.hosts))]
+		fs.Manager = s.manager.id
 	}
 	s.target = fleet.Target{ID: name, Project: "p", Name: name, Kind: fleet.ServiceKind, Service: fs}
 	if w.chance(0.3) {
@@ -79,9 +91,23 @@ func (w *world) drawBook(s *service, spare int) {
 	if w.chance(0.6) {
 		b.Budget = w.between(time.Minute, 20*time.Minute)
 	}
+	b.Targets.Labels = map[string]string{"tier": "web"}
+	if w.chance(0.15) {
+		b.Order = runbook.Reversed
+		slices.Reverse(s.turns)
+	}
+	if w.chance(0.25) {
+		for range 1 + w.IntN(3) {
+			b.Batches = append(b.Batches, 1+w.IntN(max(b.MaxUnavailable, 1)))
+		}
+		if w.chance(0.5) {
+			b.Pause = w.between(second, 20*time.Minute)
+		}
+	}
+	s.book.MaxUnavailable = b.MaxUnavailable
 	w.drawProofs(s, &b)
 	for i := range w.IntN(3) {
-		b.Before = append(b.Before, w.onceStep(fmt.Sprint("before", i+1)))
+		b.Before = append(b.Before, w.onceStep(s, fmt.Sprint("before", i+1)))
 	}
 	switch {
 	case len(s.proxies) > 0 && w.chance(0.8):
@@ -106,7 +132,7 @@ func (w *world) drawBook(s *service, spare int) {
 		b.Member.Await = append(b.Member.Await, runbook.Step{Name: "synced", Kind: action.Check, On: runbook.Self, Command: "synced", Estimate: w.between(second, 5*second), Attempts: 3 + w.IntN(20)})
 	}
 	for i := range w.IntN(3) {
-		b.After = append(b.After, w.onceStep(fmt.Sprint("after", i+1)))
+		b.After = append(b.After, w.onceStep(s, fmt.Sprint("after", i+1)))
 	}
 	s.book = b
 	s.index()
@@ -149,13 +175,22 @@ func (w *world) hold(st runbook.Step, p float64) runbook.Step {
 	return st
 }
 
-func (w *world) onceStep(name string) runbook.Step {
+func (w *world) onceStep(s *service, name string) runbook.Step {
 	st := runbook.Step{Name: name, Kind: action.HTTP, On: runbook.All, With: map[string]string{"url": "{{member.url}}"}, Estimate: w.between(second, 5*second), Attempts: 2 + w.IntN(20)}
 	switch w.IntN(4) {
 	case 0:
 		st.Kind, st.Command, st.With = action.Backup, "backup", nil
 	case 1:
 		st.Kind, st.Command, st.With = action.Command, "flags", nil
+		if s.manager != nil && w.chance(0.5) {
+			st.On = runbook.Manager
+		}
+	}
+	if st.On == runbook.All && w.chance(0.3) {
+		st.On = runbook.First
+		if w.chance(0.5) {
+			st.On = runbook.Last
+		}
 	}
 	return w.hold(st, 0.1)
 }
@@ -197,7 +232,7 @@ func (w *world) open(s *service) {
 			break
 		}
 		var r run.Run
-		if r, _, err = run.OpenBook(o, run.Book{Runbook: s.book, Service: *s.target.Service, Hosts: hosts}, nil, w.now); err == nil {
+		if r, _, err = run.OpenBook(o, run.Book{Runbook: s.book, Service: *s.target.Service, Hosts: hosts, Manager: s.target.Service.Manager}, nil, w.now); err == nil {
 			j.run = r
 			break
 		}

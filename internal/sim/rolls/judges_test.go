@@ -208,9 +208,9 @@ func (w *world) judgeClaims(o *order) {
 		if other == j || !other.atWork() {
 			continue
 		}
-		for _, m := range other.service.members {
-			if slices.ContainsFunc(j.service.members, func(own *member) bool { return own.host == m.host }) {
-				w.blame("rule 8", "%s is begun, and %s is at work on %s", o.Key(), other.run.ID, m.host.id)
+		for _, h := range other.service.hosts() {
+			if slices.Contains(j.service.hosts(), h) {
+				w.blame("rule 8", "%s is begun, and %s is at work on %s", o.Key(), other.run.ID, h.id)
 			}
 		}
 		if other.run.Group != "" {
@@ -235,6 +235,7 @@ func (w *world) judgeTaking(o *order, m *member) {
 	if m.outBy != nil {
 		return
 	}
+	w.judgeTurn(o, m)
 	out, dead := 1, 0
 	for _, other := range s.members {
 		if other != m && other.outBy == j {
@@ -261,6 +262,42 @@ func (w *world) judgeTaking(o *order, m *member) {
 			w.blame("rule 3", "%s: only %d others serve, and the quorum is %d", o.Key(), serve, s.target.Service.Quorum)
 		}
 	}
+}
+
+// judgeTurn is about a member's place in the order: those of earlier batches
+// are through, and the pause after them is over.
+func (w *world) judgeTurn(o *order, m *member) {
+	j, s := o.job, o.job.service
+	mine := s.batch(m)
+	if mine < 0 {
+		w.blame("turn", "%s: the runbook is not for %s", o.Key(), m.name)
+	}
+	for _, other := range s.turns {
+		if s.batch(other) >= mine {
+			continue
+		}
+		if !j.through(other) {
+			w.blame("turn", "%s: %s is of an earlier batch and is not through", o.Key(), other.name)
+		}
+		if s.batch(other) == mine-1 && !j.touchedIn(mine) && o.knew.Before(j.ended[other.name].Add(s.book.Pause)) {
+			w.blame("turn", "%s: %s was put back %v ago, and the pause is %v", o.Key(), other.name, o.knew.Sub(j.ended[other.name]), s.book.Pause)
+		}
+	}
+}
+
+// through reports whether all was done to a member and it is back.
+func (j *job) through(m *member) bool {
+	for _, st := range j.service.book.Member.Do {
+		if _, did := j.done[m.name+"/"+st.Name]; !did {
+			return false
+		}
+	}
+	return m.outBy != j
+}
+
+// touchedIn reports whether a batch was begun: it has had its pause.
+func (j *job) touchedIn(batch int) bool {
+	return slices.ContainsFunc(j.service.turns, func(m *member) bool { return j.service.batch(m) == batch && !j.ended[m.name].IsZero() })
 }
 
 // judgeRestart judges the work on a member.
@@ -318,10 +355,8 @@ func (w *world) judgeEnd(j *job) {
 		case out:
 			w.tally.Left++
 		}
-		for _, st := range j.service.book.Member.Do {
-			if _, did := j.done[m.name+"/"+st.Name]; succeeded && !did {
-				w.blame("through", "%s has succeeded, and %s was not done to %s", j.run.ID, st.Name, m.name)
-			}
+		if succeeded && j.service.batch(m) >= 0 && !j.through(m) {
+			w.blame("through", "%s has succeeded, and not all was done to %s", j.run.ID, m.name)
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 type service struct {
 	target  fleet.Target
 	members []*member
+	turns   []*member // those that the runbook is for, in their order
+	manager *host     // nil: none
 	proxies []string
 	book    runbook.Book
 	parts   map[string]part // by the step's name
@@ -112,6 +114,30 @@ func (s *service) on(host string) *member {
 	return s.members[i]
 }
 
+// hosts are those that nobody else may work on while a run works on the service.
+func (s *service) hosts() (all []*host) {
+	for _, m := range s.members {
+		all = append(all, m.host)
+	}
+	if s.manager != nil {
+		all = append(all, s.manager)
+	}
+	return all
+}
+
+// batch is in which of the runbook's batches a member is, as its author counts;
+// -1: the runbook is not for it.
+func (s *service) batch(m *member) (batch int) {
+	turn, sizes := slices.Index(s.turns, m), s.book.Batches
+	if turn < 0 || len(sizes) == 0 {
+		return min(turn, 0)
+	}
+	for ; turn >= sizes[min(batch, len(sizes)-1)]; batch++ {
+		turn -= sizes[min(batch, len(sizes)-1)]
+	}
+	return batch
+}
+
 // serving counts the members that served at an instant.
 func (s *service) serving(at time.Time) (n int) {
 	for _, m := range s.members {
@@ -186,7 +212,7 @@ func (s *service) places(st runbook.Step) int {
 		return len(s.members)
 	case runbook.Others:
 		return len(s.members) - 1
-	case runbook.Here, runbook.Self:
+	case runbook.Here, runbook.Self, runbook.First, runbook.Last, runbook.Manager:
 	}
 	return 1
 }
