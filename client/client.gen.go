@@ -3339,7 +3339,7 @@ type Wait struct {
 	// Example: user/alice
 	By string `json:"by,omitempty,omitzero"`
 
-	// Code The reason: window-closed, does-not-fit, never-fits, freeze, claim, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, not-fetched, silent, missed, canary, group-stopped. More may come.
+	// Code The reason: window-closed, does-not-fit, never-fits, freeze, claim, held, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, not-fetched, silent, missed, canary, group-stopped. More may come.
 	//
 	// Example: window-closed
 	Code string `json:"code"`
@@ -5286,4 +5286,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 67d4b98106b5c81f2e797c8a2e89751d633ba2403d8aafdb323eace4434812e2.
+// From the document with the SHA-256 7e07cc45dc8525a86739f6898a893b3f3523255aee3b75bd3bd8c77cb2c72514.

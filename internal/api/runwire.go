@@ -133,7 +133,7 @@ type Package struct {
 // Wait is a thing that waits, and why.
 type Wait struct {
 	Step  string    `json:"step,omitempty" doc:"The step that waits." example:"g2-2-install"`
-	Code  string    `json:"code" doc:"The reason: window-closed, does-not-fit, never-fits, freeze, claim, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, not-fetched, silent, missed, canary, group-stopped. More may come." example:"window-closed"`
+	Code  string    `json:"code" doc:"The reason: window-closed, does-not-fit, never-fits, freeze, claim, held, budget, quorum, stale, not-yet, after, stopped, paused, aborting, notice, backoff, under-way, not-fetched, silent, missed, canary, group-stopped. More may come." example:"window-closed"`
 	Words string    `json:"words" doc:"The reason in a sentence." example:"the window is closed; it opens 2026-03-07 02:30:00 CET"`
 	By    string    `json:"by,omitempty" doc:"What it waits for: a freeze's reason, a run, a step, a person." example:"user/alice"`
 	What  string    `json:"what,omitempty" doc:"The fact or claim that is missing." example:"observed"`
