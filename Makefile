@@ -57,7 +57,7 @@ lint: tools ## formatting, vet, linters, known vulnerabilities
 	go vet ./...
 	go vet -tags e2e ./...
 	golangci-lint run
-	shellcheck .ci/run scripts/*.sh
+	shellcheck .ci/run scripts/*.sh runbooks/hosts/*
 	@scripts/vulnerabilities.sh
 
 .PHONY: generated

@@ -11,6 +11,7 @@ packages=(
 	chromium                        # the portal is looked at in a browser
 	mmdebstrap iproute2 util-linux  # the lab makes servers: a root, a network, namespaces
 	dpkg-dev                        # and packages for them
+	jq                              # scripts for hosts read JSON with it
 	haproxy                         # a service's replicas are drained at a real balancer
 	python3-dateutil                # another's idea of recurrences, to compare ours with
 )

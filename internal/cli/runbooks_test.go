@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,6 +74,11 @@ func TestShippedRunbooks(t *testing.T) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
+		}
+		for _, named := range regexp.MustCompile(`\[/usr/local/sbin/([a-z-]+)`).FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat("../../runbooks/hosts/" + named[1]); err != nil {
+				t.Errorf("%s: the head speaks of a script that is not shipped: %v", file, err)
+			}
 		}
 		docs, err := parseDocuments(file, text)
 		if err != nil {

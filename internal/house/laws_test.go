@@ -25,6 +25,7 @@ var stations = slices.Concat(core, doors, hands, []string{
 	"internal/start",
 	"internal/store",
 	"internal/wire",
+	"runbooks",
 })
 
 // The core decides: no I/O, no clock, no random source.
