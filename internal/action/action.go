@@ -86,6 +86,7 @@ type Order struct {
 	Command    string            // for Backup, Command and Check: a name in the host's own list, never a command line
 	With       map[string]string // typed values as text, with nothing left to fill in; the hand, or the host's owner, says which names are known
 	DryRun     bool              // say what would be changed, and change nothing
+	Brief      bool              // the answer is wanted at once: what the host is like now may come later
 	Timeout    time.Duration     // the hand gives up after this long
 }
 

@@ -228,6 +228,24 @@ func TestLooks(t *testing.T) {
 	})
 }
 
+// What a runbook waits for is answered before the host is looked at, and that
+// is made up for.
+func TestBriefAnswers(t *testing.T) {
+	story(t, agent.Allow{}, nil, func(t *testing.T, h *host) {
+		o := order(1, action.Refresh)
+		o.Brief = true
+		if r := h.plane.wait(t, h.plane.give(o, time.Hour)); r.Outcome != action.Done || r.Observation != nil {
+			t.Fatalf("%+v", r)
+		}
+		time.Sleep(time.Minute)
+		var last wire.Observation
+		h.plane.do(func() { last = h.plane.seen[len(h.plane.seen)-1] })
+		if last.After != o.Key() {
+			t.Errorf("a minute later the newest look is of after %q", last.After)
+		}
+	})
+}
+
 func TestRebootThatDoesNotHappen(t *testing.T) {
 	story(t, agent.Allow{}, func(w *agenttest.World, _ *plane) { w.StickReboots(1) }, func(t *testing.T, h *host) {
 		boot := h.plane.wait(t, h.plane.give(order(1, action.Observe), time.Hour)).Observation.BootID

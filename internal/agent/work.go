@@ -108,7 +108,7 @@ func (a *Agent) carry(ctx context.Context, rec Record) {
 	if res.Finished.IsZero() {
 		res.Finished = time.Now()
 	}
-	a.end(ctx, rec.Key, res)
+	a.end(ctx, rec.Key, order.Brief, res)
 }
 
 // begin carries out an order that was not begun before.
@@ -214,23 +214,25 @@ func expired(why string) action.Result {
 	return action.Result{Outcome: action.Expired, Reason: why}
 }
 
-// end looks at the host and writes the answer down, from when on it never
-// changes; then it is told.
-func (a *Agent) end(ctx context.Context, key string, res action.Result) {
-	after := key
-	if res.Outcome == action.Expired {
-		// It was never started: the last order that ended is another one.
-		after = a.book.lastEnded()
+// end looks at the host, unless the answer is wanted at once, and writes the
+// answer down, from when on it never changes; then it is told.
+func (a *Agent) end(ctx context.Context, key string, brief bool, res action.Result) {
+	if !brief {
+		after := key
+		if res.Outcome == action.Expired {
+			// It was never started: the last order that ended is another one.
+			after = a.book.lastEnded()
+		}
+		obs, err := a.look(ctx, after)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			a.log.Error("look at the host", "error", err)
+			res.Reason = joinSentences(res.Reason, "afterwards the host could not be looked at: "+err.Error())
+		}
+		res.Observation = obs
 	}
-	obs, err := a.look(ctx, after)
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		a.log.Error("look at the host", "error", err)
-		res.Reason = joinSentences(res.Reason, "afterwards the host could not be looked at: "+err.Error())
-	}
-	res.Observation = obs
 	// As a journal reads it back: the answer is the same after a restart.
 	res.Started, res.Finished = res.Started.Round(0).UTC(), res.Finished.Round(0).UTC()
 	answer := wire.FromResult(key, res)
@@ -253,7 +255,7 @@ func (a *Agent) end(ctx context.Context, key string, res action.Result) {
 	defer a.mu.Unlock()
 	delete(a.given, key)
 	a.lookAt = time.Now().Add(a.every)
-	if obs == nil {
+	if res.Observation == nil {
 		a.lookAt = time.Now().Add(lookRetry)
 	}
 	a.observed = nil // what the answer carries is newer

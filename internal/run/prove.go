@@ -121,7 +121,7 @@ func (t *ticker) ask(fact string, proof plan.Proof) bool {
 	t.r.Book.Proofs[fact] = p
 	t.next.Orders = append(t.next.Orders, Order{StartBy: p.StartBy, Here: proof.Step.Here, Order: action.Order{
 		Run: t.r.ID, Step: fact, Attempt: p.Attempt, Target: proof.Step.Target,
-		Kind: proof.Step.Action, Command: proof.Step.Command, With: proof.Step.With, Timeout: proof.Step.Timeout,
+		Kind: proof.Step.Action, Command: proof.Step.Command, With: proof.Step.With, Brief: true, Timeout: proof.Step.Timeout,
 	}})
 	return true
 }

@@ -312,6 +312,7 @@ func (t *ticker) order(s plan.Start) {
 		Run: t.r.ID, Step: s.Step.ID, Attempt: s.Attempt, Target: s.Step.Target,
 		Kind: s.Step.Action, Packages: s.Step.Packages, BootID: s.Step.BootID,
 		Command: s.Step.Command, DryRun: s.Step.DryRun, With: s.Step.With, Timeout: s.Step.Timeout,
+		Brief: t.r.Book != nil, // no runbook asks what packages there are
 	}})
 	if s.Step.Every > 0 && s.Attempt-st.Expired > 1 {
 		return // its first attempt was told

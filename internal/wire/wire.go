@@ -97,6 +97,7 @@ type Order struct {
 	Command       string            `json:"command,omitempty"`
 	With          map[string]string `json:"with,omitempty"`
 	DryRun        bool              `json:"dryRun,omitempty"`
+	Brief         bool              `json:"brief,omitempty"`
 	TimeoutMillis int64             `json:"timeoutMillis"`
 	// BeginMillis is how long after its receipt the order may begin; later it
 	// is not begun but answered as expired. It is an elapsed time, for the
@@ -199,7 +200,7 @@ func FromOrder(o action.Order, begin time.Duration) Order {
 	w := Order{
 		Key: o.Key(), Run: o.Run, Step: o.Step, Attempt: o.Attempt, Generation: o.Generation,
 		Target: o.Target, Kind: string(o.Kind), BootID: o.BootID, Command: o.Command, With: o.With, DryRun: o.DryRun,
-		TimeoutMillis: millis(o.Timeout), BeginMillis: millis(begin),
+		Brief: o.Brief, TimeoutMillis: millis(o.Timeout), BeginMillis: millis(begin),
 	}
 	if o.Kind.Names() && len(o.With) > 0 {
 		w.Kind += withValues
@@ -215,7 +216,7 @@ func (w Order) Order() action.Order {
 	o := action.Order{
 		Run: w.Run, Step: w.Step, Attempt: w.Attempt, Generation: w.Generation,
 		Target: w.Target, Kind: action.Kind(strings.TrimSuffix(w.Kind, withValues)), BootID: w.BootID,
-		Command: w.Command, With: w.With, DryRun: w.DryRun, Timeout: duration(w.TimeoutMillis),
+		Command: w.Command, With: w.With, DryRun: w.DryRun, Brief: w.Brief, Timeout: duration(w.TimeoutMillis),
 	}
 	for _, p := range w.Packages {
 		o.Packages = append(o.Packages, action.Package(p))
