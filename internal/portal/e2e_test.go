@@ -122,6 +122,7 @@ type street struct {
 	*house
 	web                          *httptest.Server
 	working, waiting, failed, id string
+	service, roll                string
 	update, abort                string
 	weekend                      fleet.Schedule // one of the server's
 	owners                       string         // a server that is left to its owner
@@ -179,6 +180,8 @@ func newStreet(t *testing.T) street {
 	}
 	s.waiting = s.open(other.Target, other.Schedules[0], time.Now())
 	s.tick(s.waiting, time.Now())
+	service, roll := s.rolled()
+	s.service, s.roll = service.ID, roll
 	return s
 }
 
@@ -215,6 +218,7 @@ func (s street) signIn(ctx context.Context, t *testing.T, role identity.Role) {
 
 func (s street) pages() map[string]string {
 	return map[string]string{
+		"services": "/services", "service": servicePath(s.service), "run-of-a-runbook": runPath(s.roll),
 		"servers": "/servers", "server": serverPath(s.id), "run-working": runPath(s.working), "run-waiting": runPath(s.waiting),
 		"history": historyPath(s.id), "schedules": schedulesPath(s.id), "schedule-new": schedulesPath(s.id) + "/new",
 		"schedule-edit": schedulePath(s.weekend), "schedule-delete": schedulePath(s.weekend) + "/delete",

@@ -44,10 +44,11 @@ func TestPagesHaveNothingInline(t *testing.T) {
 	s := h.schedule(server, "weekly", -10*time.Minute, time.Hour)
 	id := h.open(server, s, time.Now().Add(-time.Minute))
 	h.tick(id, time.Now().Add(-time.Minute))
+	service, roll := h.rolled()
 	b := h.as(identity.Operator)
 	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|<script(>|[^>]*>[^<])|javascript:`)
 	for _, path := range []string{"/servers", serverPath(server.ID), serverPath(server.ID) + "/update", runPath(id), runPath(id) + "/abort", "/signin", "/nowhere",
-		historyPath(server.ID), schedulesPath(server.ID), schedulesPath(server.ID) + "/new", schedulePath(s), "/compliance", "/groups", "/policies", "/policies/new", "/freezes"} {
+		historyPath(server.ID), schedulesPath(server.ID), schedulesPath(server.ID) + "/new", schedulePath(s), "/services", servicePath(service.ID), runPath(roll), "/compliance", "/groups", "/policies", "/policies/new", "/freezes"} {
 		if found := inline.FindString(b.get(path).body); found != "" {
 			t.Errorf("%s has %q in it", path, found)
 		}

@@ -29,7 +29,7 @@ type runView struct {
 	Facts    []history.Fact
 	More     string // the address of the facts after those; empty: there are none
 	MayRun   bool
-	HasHost  bool // the server still exists
+	HasHost  bool // the server or service still exists
 }
 
 // outputView is what a step's command printed.
@@ -59,10 +59,7 @@ func (p *Portal) run(v *visit) error {
 	if n := len(view.Facts); n == factsPerPage {
 		view.More = runPath(id) + "?" + url.Values{"after": {strconv.FormatInt(view.Facts[n-1].Seq, 10)}}.Encode() + "#facts"
 	}
-	switch _, err := p.cfg.Desk.Server(ctx, v.caller, r.Project, r.Target); {
-	case err == nil:
-		view.HasHost = true
-	case !fault.Is(err, fault.KindNotFound):
+	if view.HasHost, err = p.hasHost(v, r); err != nil {
 		return err
 	}
 	if !r.State.Ended() {
@@ -70,6 +67,20 @@ func (p *Portal) run(v *visit) error {
 		v.refresh = r.State == run.Working
 	}
 	return v.paint(http.StatusOK, runPage(v, view))
+}
+
+// hasHost reports whether the server or service of a run still exists.
+func (p *Portal) hasHost(v *visit, r run.Run) (bool, error) {
+	var err error
+	if r.Book != nil {
+		_, err = p.cfg.Desk.Service(v.r.Context(), v.caller, r.Project, r.Target)
+	} else {
+		_, err = p.cfg.Desk.Server(v.r.Context(), v.caller, r.Project, r.Target)
+	}
+	if fault.Is(err, fault.KindNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // outputs are what the run's commands printed, in order.
