@@ -121,7 +121,7 @@ func startCeph(t *testing.T, s *site) {
 }
 
 // clean waits until all is well, as each host says.
-func clean(t *testing.T, s *site) {
+func clean(t testing.TB, s *site) {
 	t.Helper()
 	for _, m := range s.members {
 		until(t, m, 2*time.Minute, "ceph-clean")
@@ -129,7 +129,7 @@ func clean(t *testing.T, s *site) {
 	until(t, s.members[0], time.Minute, "sh", "-c", `ceph health | grep -qx HEALTH_OK || { ceph health detail; exit 1; }`)
 }
 
-func signal(t *testing.T, s *lab.Server, sig unix.Signal, process string) {
+func signal(t testing.TB, s *lab.Server, sig unix.Signal, process string) {
 	t.Helper()
 	if err := s.Signal(sig, process); err != nil {
 		t.Fatal(err)
@@ -137,7 +137,7 @@ func signal(t *testing.T, s *lab.Server, sig unix.Signal, process string) {
 }
 
 // cephLog is what the monitor has written to a log of the whole cluster.
-func cephLog(t *testing.T, s *site, name string) string {
+func cephLog(t testing.TB, s *site, name string) string {
 	t.Helper()
 	text, err := s.members[0].ReadFile("/var/log/ceph/" + name)
 	if err != nil {

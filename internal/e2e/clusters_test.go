@@ -67,7 +67,7 @@ func newSite(t *testing.T, n int, book, unit, start, stop string, debian ...stri
 
 // ownersCommands are the lines that the head of a shipped runbook gives to the
 // owner of a host.
-func ownersCommands(t *testing.T, book string) string {
+func ownersCommands(t testing.TB, book string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../runbooks/" + book + ".yaml")
 	if err != nil {
@@ -247,7 +247,7 @@ func (s *site) hears(run, text string) {
 }
 
 // onAll does the same on members at once.
-func onAll(t *testing.T, members []*lab.Server, do func(*lab.Server) error) {
+func onAll(t testing.TB, members []*lab.Server, do func(*lab.Server) error) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for _, m := range members {
@@ -264,7 +264,7 @@ func onAll(t *testing.T, members []*lab.Server, do func(*lab.Server) error) {
 }
 
 // must runs a program on a server that can't fail.
-func must(t *testing.T, s *lab.Server, name string, args ...string) string {
+func must(t testing.TB, s *lab.Server, name string, args ...string) string {
 	t.Helper()
 	out, err := s.Exec(name, args...)
 	if err != nil {
@@ -274,7 +274,7 @@ func must(t *testing.T, s *lab.Server, name string, args ...string) string {
 }
 
 // until waits until a program on a server ends with 0.
-func until(t *testing.T, s *lab.Server, within time.Duration, name string, args ...string) {
+func until(t testing.TB, s *lab.Server, within time.Duration, name string, args ...string) {
 	t.Helper()
 	var last error
 	deadline := time.Now().Add(within)

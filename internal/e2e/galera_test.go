@@ -147,7 +147,7 @@ type view struct{ number, size int }
 
 // views are those that may write, of all that the members have written to their
 // logs, oldest first.
-func views(t *testing.T, s *site) (all []view) {
+func views(t testing.TB, s *site) (all []view) {
 	t.Helper()
 	for _, m := range s.members {
 		log, err := m.ReadFile("/var/log/mariadb.log")
@@ -175,7 +175,7 @@ func sizes(views []view) string {
 }
 
 // sql asks a member, as root over its socket.
-func sql(t *testing.T, s *lab.Server, query string) string {
+func sql(t testing.TB, s *lab.Server, query string) string {
 	t.Helper()
 	return must(t, s, "mariadb", "-N", "-B", "-e", query)
 }
@@ -253,7 +253,7 @@ func nothingLost(t *testing.T, s *site, client *lab.Server) {
 	}
 }
 
-func lines(t *testing.T, s *lab.Server, name string) []string {
+func lines(t testing.TB, s *lab.Server, name string) []string {
 	t.Helper()
 	text, err := s.ReadFile(name)
 	if err != nil {

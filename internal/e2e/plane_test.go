@@ -31,7 +31,7 @@ const (
 // plane is a control plane: a real "upkeep serve", in a process of its own, on
 // the lab's network.
 type plane struct {
-	t       *testing.T
+	t       testing.TB
 	l       *lab.Lab
 	program string
 	dir     string
@@ -45,7 +45,7 @@ type plane struct {
 }
 
 // startPlane starts a control plane and waits until it is ready.
-func startPlane(t *testing.T, l *lab.Lab, program, dir, address string, args ...string) *plane {
+func startPlane(t testing.TB, l *lab.Lab, program, dir, address string, args ...string) *plane {
 	t.Helper()
 	p := &plane{t: t, l: l, program: program, dir: dir, address: address, args: args}
 	p.start()
@@ -255,7 +255,7 @@ func (p *plane) story(run string) string {
 }
 
 // poll asks until yes, and fails the test after within.
-func poll(t *testing.T, within time.Duration, what string, yes func() bool) {
+func poll(t testing.TB, within time.Duration, what string, yes func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()

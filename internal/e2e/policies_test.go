@@ -94,7 +94,7 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, s *lab.Server, name, text string, mode os.FileMode) {
+func write(t testing.TB, s *lab.Server, name, text string, mode os.FileMode) {
 	t.Helper()
 	if err := s.WriteFile(name, []byte(text), mode); err != nil {
 		t.Fatal(err)

@@ -17,9 +17,12 @@ import (
 	"upkeep/internal/probe"
 )
 
+// restartLog is where a member notes each restart.
+const restartLog = "/var/log/restarts.log"
+
 // restartReplica is what each control node's owner lets runbooks run.
 const restartReplica = `#!/bin/sh
-echo "$(date +%s.%N) restart" >> /var/log/replica.log
+echo "$(date +%s.%N) restart" >> ` + restartLog + `
 if [ -e /run/replica.pid ]; then
 	kill "$(cat /run/replica.pid)" && while kill -0 "$(cat /run/replica.pid)" 2>/dev/null; do sleep 0.05; done
 fi
@@ -66,24 +69,24 @@ func TestRollingRestart(t *testing.T) {
 		t.Logf("all at once: %d requests failed", failed)
 	}
 
-	before := restarts(t, l)
+	before := restarts(t, l.Servers)
 	r := p.roll(t)
 	ended := p.waitRun(r, 3*time.Minute)
 	t.Logf("%s\n%s", ended.Result.Text, p.story(r))
 	if failed := load.settle(t); failed > 0 || ended.State != "succeeded" {
 		t.Errorf("one after the other: %s, %d requests failed", ended.State, failed)
 	}
-	oneByOne(t, l, before)
+	oneByOne(t, l.Servers, before)
 
 	// The same, with the control plane killed whenever something was written down.
-	before = restarts(t, l)
+	before = restarts(t, l.Servers)
 	r = p.roll(t)
 	kills := p.killAfterEachFact(t, r)
 	ended = p.waitRun(r, 3*time.Minute)
 	if failed := load.settle(t); failed > 0 || ended.State != "succeeded" {
 		t.Errorf("with %d kills: %s, %d requests failed\n%s", kills, ended.State, failed, p.story(r))
 	}
-	oneByOne(t, l, before)
+	oneByOne(t, l.Servers, before)
 	t.Logf("%d kills of the control plane", kills)
 
 	doesNotComeBack(t, p, l, load)
@@ -92,20 +95,20 @@ func TestRollingRestart(t *testing.T) {
 // doesNotComeBack: the run halts, two serve on; after repair it goes on there.
 func doesNotComeBack(t *testing.T, p *plane, l *lab.Lab, load *load) {
 	t.Helper()
-	before := restarts(t, l)
+	before := restarts(t, l.Servers)
 	write(t, l.Servers[1], "/etc/broken", "", 0o644)
 	r := p.roll(t)
 	poll(t, 3*time.Minute, "the run to halt", func() bool { return p.halted(r) != "" })
 	if text := p.halted(r); !strings.Contains(text, "s2") || !strings.Contains(text, "resume") {
 		t.Errorf("what it tells a person is %q", text)
 	}
-	if n := restarts(t, l); n[2] != before[2] {
+	if n := restarts(t, l.Servers); n[2] != before[2] {
 		t.Errorf("s3 was restarted though s2 did not come back")
 	}
 	if err := l.Servers[1].Remove("/etc/broken"); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := l.Servers[1].Exec("/bin/sh", "-c", "rm -f /run/replica.pid; /usr/local/bin/restart-replica; sed -i '$d' /var/log/replica.log"); err != nil {
+	if out, err := l.Servers[1].Exec("/bin/sh", "-c", "rm -f /run/replica.pid; /usr/local/bin/restart-replica; sed -i '$d' "+restartLog); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	p.call("POST", "/v1/runs/"+r+"/resume", map[string]any{}, nil)
@@ -113,7 +116,7 @@ func doesNotComeBack(t *testing.T, p *plane, l *lab.Lab, load *load) {
 	if failed := load.settle(t); failed > 0 || ended.State != "succeeded" {
 		t.Errorf("after repair: %s, %d requests failed\n%s", ended.State, failed, p.story(r))
 	}
-	for i, n := range restarts(t, l) {
+	for i, n := range restarts(t, l.Servers) {
 		if n != before[i]+1 {
 			t.Errorf("%s was restarted %d times, want once", l.Servers[i].Name, n-before[i])
 		}
@@ -234,18 +237,18 @@ func (p *plane) killAfterEachFact(t *testing.T, id string) (kills int) {
 	return kills
 }
 
-// restarts is how often each replica was restarted.
-func restarts(t *testing.T, l *lab.Lab) (n []int) {
+// restarts is how often each member was restarted.
+func restarts(t testing.TB, members []*lab.Server) (n []int) {
 	t.Helper()
-	for _, s := range l.Servers {
+	for _, s := range members {
 		n = append(n, len(restartTimes(t, s)))
 	}
 	return n
 }
 
-func restartTimes(t *testing.T, s *lab.Server) (at []float64) {
+func restartTimes(t testing.TB, s *lab.Server) (at []float64) {
 	t.Helper()
-	text, err := s.ReadFile("/var/log/replica.log")
+	text, err := s.ReadFile(restartLog)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,10 +264,10 @@ func restartTimes(t *testing.T, s *lab.Server) (at []float64) {
 
 // oneByOne: each was restarted once, and never two within the time that one
 // takes to come back.
-func oneByOne(t *testing.T, l *lab.Lab, before []int) {
+func oneByOne(t testing.TB, members []*lab.Server, before []int) {
 	t.Helper()
 	var all []float64
-	for i, s := range l.Servers {
+	for i, s := range members {
 		at := restartTimes(t, s)[before[i]:]
 		if len(at) != 1 {
 			t.Errorf("%s was restarted %d times", s.Name, len(at))
