@@ -159,7 +159,7 @@ func (v *visit) fill(t *tileView, r run.Run) {
 	case at.Through:
 		t.Look, t.Word = "done", v.T("service.through")
 	case !r.State.Ended() && !begun:
-		t.Look, t.Word = "waiting", v.T("service.not-begun")
+		t.Look, t.Word = "todo", v.T("service.not-begun")
 	}
 }
 
