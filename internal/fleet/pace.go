@@ -7,8 +7,13 @@ import (
 	"upkeep/internal/action"
 )
 
-// Pace is how long a target's own actions took: the newest samples per kind.
+// Pace is how long a target's own actions took: the newest samples per kind, of
+// a service per step (StepPace).
 type Pace map[action.Kind][]Sample
+
+// StepPace is where a service's pace keeps a step of a runbook: each takes its
+// own time, whatever its kind.
+func StepPace(runbook, step string) action.Kind { return action.Kind(runbook + "/" + step) }
 
 // Sample is one action that was done to its end.
 type Sample struct {

@@ -81,6 +81,7 @@ type Step struct {
 	With     map[string]string // values of what a runbook wants done
 	Here     bool              // the control plane's own hands do it
 	Title    string            // what it is called, for people; empty: its action says it
+	Pace     action.Kind       // where the target's pace keeps how long it took; empty: its action
 	Member   string            // the member of a service that it is about; empty: none
 	At       string            // the member on whose host it is done, or the manager; empty: none
 	Phase    Phase             // of a runbook

@@ -365,6 +365,7 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 	if s.Kind.OnHost() {
 		target, at = b.host(s, m)
 	}
+	pace := fleet.StepPace(b.v.Book.Name, s.Name)
 	est := s.Estimate
 	if est == 0 {
 		est = b.v.Pace.Estimate(s.Kind, 1, nil)
@@ -373,10 +374,13 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 	if timeout == 0 {
 		timeout = max(4*est, minBookTimeout)
 	}
+	if len(b.v.Pace[pace]) > 0 {
+		est = min(b.v.Pace.Estimate(pace, 1, nil), timeout)
+	}
 	st := Step{
 		ID: b.id(path...), Target: target, Action: s.Kind, Command: s.Command, With: with, Here: !s.Kind.OnHost(), At: at,
 		Disrupts: s.Kind.Disrupts(), Estimate: est, Timeout: timeout, Attempts: attempts(s), Every: bookRetry, Undo: UndoNone,
-		Title: strings.Join(path, " "), Phase: phase,
+		Title: strings.Join(path, " "), Phase: phase, Pace: pace,
 	}
 	switch {
 	case phase == PhaseAwait || phase == PhaseReady:

@@ -155,6 +155,9 @@ func (s *bookStory) tick() Next {
 	}
 	s.run = moved
 	s.run.Revision++
+	for _, k := range next.Samples {
+		s.target.Pace = s.target.Pace.With(k.Kind, k.Units, k.Took)
+	}
 	s.tell(next)
 	s.orders = append(s.orders, next.Orders...)
 	return next

@@ -101,7 +101,7 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 	}
 	if a.Outcome == action.Done {
 		st.Stage = plan.Done
-		t.next.Samples = append(t.next.Samples, Sample{Kind: s.Action, Sample: fleet.Sample{Units: max(1, len(s.Packages)), Took: a.Took()}})
+		t.sample(s, st, a)
 		t.say(who, history.StepEnded, s.ID, fmt.Sprintf("%s done in %s", deed(s), plan.Round(a.Took())))
 	} else {
 		t.failedAttempt(s, &st, a)
@@ -112,6 +112,19 @@ func (t *ticker) answered(s plan.Step, st plan.StepState, key string, a action.R
 		return
 	}
 	t.learn(s, a)
+}
+
+// sample keeps how long a step took. One of a runbook took as long as all its
+// attempts; if it was ordered in vain, or a person had to come, that tells
+// nothing of the next time.
+func (t *ticker) sample(s plan.Step, st plan.StepState, a action.Result) {
+	kept := Sample{Kind: s.Action, Sample: fleet.Sample{Units: max(1, len(s.Packages)), Took: a.Took()}}
+	if s.Pace != "" {
+		kept.Kind, kept.Took = s.Pace, t.w.Now.Sub(st.First)
+	}
+	if s.Pace == "" || st.Expired == 0 {
+		t.next.Samples = append(t.next.Samples, kept)
+	}
 }
 
 // doer is who carries a step out.
