@@ -308,3 +308,15 @@ func (s *bookStory) budgetKept(t *rapid.T, at time.Time) {
 		t.Fatalf("at %v a member is taken out, and users saw %s\n%s", at, sum, s.log.String())
 	}
 }
+
+// A forecast has content users: it waits for them no longer than a run must.
+func TestForecastOfAServiceThatIsAsked(t *testing.T) {
+	s := watchedStory(t, frugal())
+	f := Predict(s.run, World{Now: saturday, Target: s.target})
+	if f.Outcome != Succeeded || len(f.Steps) != 12 {
+		t.Fatalf("%s with %d steps, %+v", f.Outcome, len(f.Steps), f.Waits)
+	}
+	if took := f.End.Sub(f.Steps[0].Span.Start); took > 5*time.Minute {
+		t.Errorf("it takes %s", took)
+	}
+}
