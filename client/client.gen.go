@@ -183,6 +183,54 @@ type BookTargets struct {
 // Cadence monthly and quarterly: a release is due until the end of the calendar month or quarter after the last one's. as-needed: nothing is ever due.
 type Cadence string
 
+// CatalogueJump A way past versions that may be gone.
+type CatalogueJump struct {
+	// From From this version.
+	//
+	// Example: 3.8
+	From string `json:"from"`
+
+	// To To this one.
+	//
+	// Example: 3.11
+	To string `json:"to"`
+}
+
+// CatalogueRelease A release in the catalogue.
+type CatalogueRelease struct {
+	// Components The versions of its components.
+	//
+	// Example: {"ceph":"quincy"}
+	Components map[string]string `json:"components,omitempty,omitzero"`
+
+	// Slurp Whether one may go from it to the next one with slurp.
+	Slurp bool `json:"slurp,omitempty,omitzero"`
+
+	// Version Its version.
+	//
+	// Example: R5
+	Version string `json:"version"`
+}
+
+// CatalogueRule How far a component may go in one step.
+type CatalogueRule struct {
+	// Component The component.
+	//
+	// Example: ceph
+	Component string `json:"component"`
+
+	// Jumps What is allowed besides.
+	Jumps []CatalogueJump `json:"jumps,omitempty,omitzero"`
+
+	// Step How many versions on at most; 1 if left out.
+	//
+	// Example: 2
+	Step int64 `json:"step,omitempty,omitzero"`
+
+	// Versions Its versions, the oldest first.
+	Versions []string `json:"versions"`
+}
+
 // Change A package that has another version now.
 type Change struct {
 	// From The version before; missing if it is new.
@@ -635,6 +683,11 @@ type Fact struct {
 	// Example: default
 	Project string `json:"project,omitempty,omitzero"`
 
+	// Rollout The rollout's id.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
+	Rollout string `json:"rollout,omitempty,omitzero"`
+
 	// Run The run's id.
 	//
 	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
@@ -745,6 +798,45 @@ type FreezeInput struct {
 type FreezeList struct {
 	// Items The freezes, by start.
 	Items []Freeze `json:"items"`
+}
+
+// GateEvidence What a gate has said, once or several times in a row.
+type GateEvidence struct {
+	// At What it was asked for: before, after or soak.
+	//
+	// Example: soak
+	At string `json:"at"`
+
+	// By The person who has decided; missing if it speaks for itself.
+	//
+	// Example: user/bob
+	By string `json:"by,omitempty,omitzero"`
+
+	// First When it first said so.
+	First time.Time `json:"first"`
+
+	// Gate The gate.
+	//
+	// Example: latency
+	Gate string `json:"gate"`
+
+	// Last When it last said so.
+	Last time.Time `json:"last"`
+
+	// Result What it has said: pass, fail, or inconclusive if it can't be told.
+	//
+	// Example: fail
+	Result string `json:"result"`
+
+	// Times How often in a row.
+	//
+	// Example: 14
+	Times int64 `json:"times"`
+
+	// Why In its own words, the last time.
+	//
+	// Example: p95 is 2.1, 1.4 times the 1.5 of p95 offset 1w, want <= 1.2
+	Why string `json:"why"`
 }
 
 // Group A redundancy group: what it may cost, who goes first, and who is in it.
@@ -1331,6 +1423,20 @@ type Offer struct {
 	Needs []string `json:"needs"`
 }
 
+// Outage A member that is out of service for a time.
+type Outage struct {
+	// End Until when.
+	End time.Time `json:"end"`
+
+	// Member The member.
+	//
+	// Example: ctl1
+	Member string `json:"member"`
+
+	// Start From when.
+	Start time.Time `json:"start"`
+}
+
 // Overlap A time at which another schedule of the server is open too.
 type Overlap struct {
 	// End Until when.
@@ -1424,6 +1530,36 @@ type Plan struct {
 	//
 	// Example: 12 packages are to be installed
 	Why string `json:"why"`
+}
+
+// PlanDiff Compares the plans of one environment.
+type PlanDiff struct {
+	// Environment Which.
+	//
+	// Example: stage
+	Environment string `json:"environment"`
+
+	// Lines The lines of both plans, in order.
+	Lines []PlanLine `json:"lines"`
+}
+
+// PlanDiffList Compares the plans of all environments.
+type PlanDiffList struct {
+	// Items By environment, in the train's order.
+	Items []PlanDiff `json:"items"`
+}
+
+// PlanLine A line of one of two plans, or of both.
+type PlanLine struct {
+	// Op In which plan it is: same, if in both, added or removed.
+	//
+	// Example: added
+	Op string `json:"op"`
+
+	// Text The line.
+	//
+	// Example: release R4
+	Text string `json:"text"`
 }
 
 // Policy How an update is to be done. What is left out is as usual.
@@ -1557,6 +1693,107 @@ type RebootWindow struct {
 	Weekly *Weekly `json:"weekly,omitempty"`
 }
 
+// Release What a train carries.
+type Release struct {
+	// Changed When it was last changed.
+	Changed time.Time `json:"changed,omitempty,omitzero"`
+
+	// Digests The digest of each component's image.
+	//
+	// Example: {"keystone":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+	Digests map[string]string `json:"digests,omitempty,omitzero"`
+
+	// Issues What is known of it that a person must see to.
+	Issues []ReleaseIssue `json:"issues,omitempty,omitzero"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Revision Counts its changes.
+	//
+	// Example: 1
+	Revision int64 `json:"revision"`
+
+	// Title What it is, in a line.
+	//
+	// Example: OpenStack Zed, Ceph Pacific
+	Title string `json:"title,omitempty,omitzero"`
+
+	// Train The train's name.
+	//
+	// Example: scs
+	Train string `json:"train"`
+
+	// Version Unique in the train.
+	//
+	// Example: R4
+	Version string `json:"version"`
+
+	// Veto A person's objection to a release.
+	Veto ReleaseVeto `json:"veto,omitempty,omitzero"`
+}
+
+// ReleaseInput What a caller says of a release.
+type ReleaseInput struct {
+	// Digests The digest of each component's image.
+	//
+	// Example: {"keystone":"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+	Digests map[string]string `json:"digests,omitempty,omitzero"`
+
+	// Issues What is known of it that a person must see to.
+	Issues []ReleaseIssue `json:"issues,omitempty,omitzero"`
+
+	// Title What it is, in a line.
+	//
+	// Example: OpenStack Zed, Ceph Pacific
+	Title string `json:"title,omitempty,omitzero"`
+}
+
+// ReleaseIssue Something known of a release.
+type ReleaseIssue struct {
+	// Before The environment before which it must be acknowledged; the first, if left out.
+	//
+	// Example: prod1
+	Before string `json:"before,omitempty,omitzero"`
+
+	// ID Unique in the release.
+	//
+	// Example: gh973
+	ID string `json:"id"`
+
+	// Text What a person acknowledges.
+	//
+	// Example: Volumes must be migrated first
+	Text string `json:"text"`
+
+	// Veto Whether it is waived only with a reason.
+	Veto bool `json:"veto,omitempty,omitzero"`
+}
+
+// ReleaseList All releases of a train.
+type ReleaseList struct {
+	// Items The releases, by version.
+	Items []Release `json:"items"`
+}
+
+// ReleaseVeto A person's objection to a release.
+type ReleaseVeto struct {
+	// At When it was said.
+	At time.Time `json:"at"`
+
+	// By Who objects.
+	//
+	// Example: user/eve
+	By string `json:"by"`
+
+	// Reason Why.
+	//
+	// Example: RabbitMQ splits under load
+	Reason string `json:"reason"`
+}
+
 // Result What a run has come to.
 type Result struct {
 	// Changes Packages that have another version now.
@@ -1584,6 +1821,475 @@ type Result struct {
 
 // Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.
 type Role string
+
+// Rollout A release on its way through its train.
+type Rollout struct {
+	// AbortedBy Who has asked for its end; missing if nobody has.
+	AbortedBy string `json:"abortedBy,omitempty,omitzero"`
+
+	// By Who has started it.
+	//
+	// Example: user/ada
+	By string `json:"by"`
+
+	// Created When it was started.
+	Created time.Time `json:"created"`
+
+	// Environments How far each is, in the train's order.
+	Environments []RolloutEnvironment `json:"environments"`
+
+	// Finished When it ended; missing while it is open.
+	Finished time.Time `json:"finished,omitempty,omitzero"`
+
+	// ID Given by Upkeep; never changes.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
+	ID string `json:"id"`
+
+	// Issues What is known of the release, and who has acknowledged it.
+	Issues []RolloutIssue `json:"issues"`
+
+	// PausedBy Who holds it; missing if nobody does.
+	//
+	// Example: user/bob
+	PausedBy string `json:"pausedBy,omitempty,omitzero"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Reason Why.
+	//
+	// Example: PCO-2023
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Revision Counts its changes.
+	//
+	// Example: 7
+	Revision int64 `json:"revision"`
+
+	// State Where it is: active; paused, if a person holds it; succeeded or aborted, once it has ended.
+	//
+	// Example: active
+	State string `json:"state"`
+
+	// Text What it has come to; missing while it is open.
+	//
+	// Example: release R4 has soaked in 4 environments
+	Text string `json:"text,omitempty,omitzero"`
+
+	// Train The train's name.
+	//
+	// Example: scs
+	Train string `json:"train"`
+
+	// Version The release's version.
+	//
+	// Example: R4
+	Version string `json:"version"`
+
+	// Veto A person's objection to a release.
+	Veto ReleaseVeto `json:"veto,omitempty,omitzero"`
+
+	// Waits What waits, and why.
+	Waits []RolloutWait `json:"waits"`
+}
+
+// RolloutAbortInput Says why a rollout is aborted.
+type RolloutAbortInput struct {
+	// Reason Why; the history keeps it.
+	Reason string `json:"reason,omitempty,omitzero"`
+}
+
+// RolloutAckInput Acknowledges a known issue.
+type RolloutAckInput struct {
+	// Issue The issue's id.
+	//
+	// Example: gh973
+	Issue string `json:"issue"`
+
+	// Reason Why it is accepted; needed if it is a veto.
+	Reason string `json:"reason,omitempty,omitzero"`
+}
+
+// RolloutApproval A person's word for one plan.
+type RolloutApproval struct {
+	// At When.
+	At time.Time `json:"at"`
+
+	// By Who.
+	//
+	// Example: user/bob
+	By string `json:"by"`
+
+	// Changes Of a void one: what has changed in the plan since.
+	Changes []PlanLine `json:"changes,omitempty,omitzero"`
+
+	// Plan The hash of the plan that was approved.
+	//
+	// Example: 61f50a23aa446900
+	Plan string `json:"plan"`
+
+	// Void Whether the plan has changed since: then it counts no more.
+	Void bool `json:"void"`
+}
+
+// RolloutApprovalInput Approves a plan.
+type RolloutApprovalInput struct {
+	// Environment Whose plan.
+	//
+	// Example: prod1
+	Environment string `json:"environment"`
+
+	// Plan The plan's hash, as you have seen it.
+	//
+	// Example: 61f50a23aa446900
+	Plan string `json:"plan"`
+}
+
+// RolloutDecisionInput Decides a gate.
+type RolloutDecisionInput struct {
+	// Environment The environment.
+	//
+	// Example: dev
+	Environment string `json:"environment"`
+
+	// Gate The gate.
+	//
+	// Example: latency
+	Gate string `json:"gate"`
+
+	// Reason Why; the evidence keeps it.
+	Reason string `json:"reason"`
+
+	// Result The decision: pass or fail.
+	//
+	// Example: pass
+	Result string `json:"result"`
+}
+
+// RolloutEnvironment How far an environment is.
+type RolloutEnvironment struct {
+	// After The environment in which the release must have soaked first.
+	After string `json:"after,omitempty,omitzero"`
+
+	// Approvals Who has approved.
+	Approvals []RolloutApproval `json:"approvals"`
+
+	// ApprovalsNeeded How many approvals of this plan it takes.
+	//
+	// Example: 2
+	ApprovalsNeeded int64 `json:"approvalsNeeded"`
+
+	// Digests What its phases have brought, by component.
+	Digests map[string]string `json:"digests"`
+
+	// Evidence What its gates have said, the oldest first.
+	Evidence []GateEvidence `json:"evidence"`
+
+	// Failed Why nothing more is begun until a person says retry.
+	Failed string `json:"failed,omitempty,omitzero"`
+
+	// Halted Why its run is halted, and what to do.
+	Halted string `json:"halted,omitempty,omitzero"`
+
+	// Lines The plan: all that is to be done there, to be read and compared.
+	Lines []string `json:"lines"`
+
+	// Name Its name.
+	//
+	// Example: stage
+	Name string `json:"name"`
+
+	// Phases Its phases, in order.
+	Phases []RolloutPhase `json:"phases"`
+
+	// Pins What is wanted there instead of the release's digests, by component.
+	Pins map[string]string `json:"pins,omitempty,omitzero"`
+
+	// Plan The hash of its plan: what an approval is for.
+	//
+	// Example: 61f50a23aa446900
+	Plan string `json:"plan"`
+
+	// Region Whether it is a region.
+	Region bool `json:"region,omitempty,omitzero"`
+
+	// SoakFrom When its soak began; missing if it has not.
+	SoakFrom time.Time `json:"soakFrom,omitempty,omitzero"`
+
+	// SoakUntil When its soak is over at the earliest; missing if it has not begun.
+	SoakUntil time.Time `json:"soakUntil,omitempty,omitzero"`
+
+	// Soaked When it was over; missing if it is not.
+	Soaked time.Time `json:"soaked,omitempty,omitzero"`
+
+	// Stage How far it is: waiting, working at its phases, checking its gates, soaking, soaked (the release may go on from here), or failed (nothing more is begun until a person says retry).
+	//
+	// Example: soaking
+	Stage string `json:"stage"`
+}
+
+// RolloutForecast What a rollout would do.
+type RolloutForecast struct {
+	// Asks What persons must do meanwhile.
+	Asks []RolloutWait `json:"asks"`
+
+	// End When the release has soaked everywhere; missing if that is not in sight.
+	End time.Time `json:"end,omitempty,omitzero"`
+
+	// Items Phases and soaks, by their start.
+	Items []RolloutForecastItem `json:"items"`
+
+	// Stuck What it would wait for at the end, if it does not arrive.
+	Stuck []RolloutWait `json:"stuck,omitempty,omitzero"`
+}
+
+// RolloutForecastInput Asks what a rollout would do.
+type RolloutForecastInput struct {
+	// Version The release's version.
+	//
+	// Example: R4
+	Version string `json:"version"`
+}
+
+// RolloutForecastItem A phase or a soak that would be.
+type RolloutForecastItem struct {
+	// End When it ends; missing if that is not in sight.
+	End time.Time `json:"end,omitempty,omitzero"`
+
+	// Environment Where.
+	//
+	// Example: prod1
+	Environment string `json:"environment"`
+
+	// NoReturn The steps from which nothing leads back.
+	NoReturn []string `json:"noReturn,omitempty,omitzero"`
+
+	// Out Which members are out of service, and when.
+	Out []Outage `json:"out,omitempty,omitzero"`
+
+	// Phase The phase; missing of a soak.
+	//
+	// Example: keystone
+	Phase string `json:"phase,omitempty,omitzero"`
+
+	// Runbook The runbook.
+	//
+	// Example: keystone-upgrade
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
+	// Service The service.
+	//
+	// Example: keystone
+	Service string `json:"service,omitempty,omitzero"`
+
+	// Start When it begins.
+	Start time.Time `json:"start"`
+
+	// Windows How many occurrences of its window it uses.
+	//
+	// Example: 1
+	Windows int64 `json:"windows,omitempty,omitzero"`
+}
+
+// RolloutInput Asks for a rollout.
+type RolloutInput struct {
+	// Reason Why; the history keeps it.
+	//
+	// Example: PCO-2023
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Train The train's name.
+	//
+	// Example: scs
+	Train string `json:"train"`
+
+	// Version The release's version.
+	//
+	// Example: R4
+	Version string `json:"version"`
+}
+
+// RolloutIssue Something known of the release.
+type RolloutIssue struct {
+	// AcknowledgedBy Who has acknowledged it; missing if nobody has.
+	//
+	// Example: user/ada
+	AcknowledgedBy string `json:"acknowledgedBy,omitempty,omitzero"`
+
+	// At When it was acknowledged.
+	At time.Time `json:"at,omitempty,omitzero"`
+
+	// Before The environment before which it must be acknowledged; the first, if left out.
+	//
+	// Example: prod1
+	Before string `json:"before,omitempty,omitzero"`
+
+	// ID Unique in the release.
+	//
+	// Example: gh973
+	ID string `json:"id"`
+
+	// Reason Why it is accepted.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Text What a person acknowledges.
+	//
+	// Example: Volumes must be migrated first
+	Text string `json:"text"`
+
+	// Veto Whether it is waived only with a reason.
+	Veto bool `json:"veto,omitempty,omitzero"`
+}
+
+// RolloutList A page of rollouts.
+type RolloutList struct {
+	// Items The rollouts, newest first.
+	Items []RolloutSummary `json:"items"`
+
+	// Next What to give as before for the next page; missing on the last.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// RolloutPhase What has become of a phase.
+type RolloutPhase struct {
+	// Attempt How often a run was opened for it.
+	//
+	// Example: 1
+	Attempt int64 `json:"attempt,omitempty,omitzero"`
+
+	// Ended When it ended.
+	Ended time.Time `json:"ended,omitempty,omitzero"`
+
+	// Name Its name.
+	//
+	// Example: keystone
+	Name string `json:"name"`
+
+	// Opened When that run was opened.
+	Opened time.Time `json:"opened,omitempty,omitzero"`
+
+	// Run The newest run's id.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
+	Run string `json:"run,omitempty,omitzero"`
+
+	// Stage How far it is: todo, running, done or failed.
+	//
+	// Example: done
+	Stage string `json:"stage"`
+}
+
+// RolloutPinInput Pins a component.
+type RolloutPinInput struct {
+	// Component The component.
+	//
+	// Example: rabbitmq
+	Component string `json:"component"`
+
+	// Digest What it is brought to; the release's own takes the pin away.
+	//
+	// Example: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	Digest string `json:"digest"`
+
+	// Environment The environment.
+	//
+	// Example: prod1
+	Environment string `json:"environment"`
+
+	// Now At once, whatever windows, freezes and other regions say.
+	Now bool `json:"now,omitempty,omitzero"`
+
+	// Reason Why; the history keeps it.
+	//
+	// Example: RabbitMQ has split
+	Reason string `json:"reason"`
+}
+
+// RolloutRetryInput Names a failed environment.
+type RolloutRetryInput struct {
+	// Environment The environment.
+	//
+	// Example: stage
+	Environment string `json:"environment"`
+}
+
+// RolloutSummary A rollout where it is not what was asked for.
+type RolloutSummary struct {
+	// By Who has started it.
+	//
+	// Example: user/ada
+	By string `json:"by"`
+
+	// Created When it was started.
+	Created time.Time `json:"created"`
+
+	// Finished When it ended; missing while it is open.
+	Finished time.Time `json:"finished,omitempty,omitzero"`
+
+	// ID Given by Upkeep; never changes.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
+	ID string `json:"id"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Reason Why.
+	//
+	// Example: PCO-2023
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// State Where it is: active; paused, if a person holds it; succeeded or aborted, once it has ended.
+	//
+	// Example: active
+	State string `json:"state"`
+
+	// Text What it has come to; missing while it is open.
+	//
+	// Example: release R4 has soaked in 4 environments
+	Text string `json:"text,omitempty,omitzero"`
+
+	// Train The train's name.
+	//
+	// Example: scs
+	Train string `json:"train"`
+
+	// Version The release's version.
+	//
+	// Example: R4
+	Version string `json:"version"`
+}
+
+// RolloutWait An environment that waits, and why.
+type RolloutWait struct {
+	// By Who or what it waits for.
+	//
+	// Example: stage
+	By string `json:"by,omitempty,omitzero"`
+
+	// Code Why, for programs: paused, veto, failed, halted, soak, digests, issue, path, approval, window, freeze, region, claim, gate, inconclusive, asking, under-way, unfit. More may come.
+	//
+	// Example: soak
+	Code string `json:"code"`
+
+	// Environment Which.
+	//
+	// Example: prod1
+	Environment string `json:"environment"`
+
+	// Text Why, in a sentence.
+	//
+	// Example: the release soaks in stage until 2026-11-24 13:00:01 CET
+	Text string `json:"text"`
+
+	// Until Until when, if that is known.
+	Until time.Time `json:"until,omitempty,omitzero"`
+}
 
 // Run One execution of a maintenance.
 type Run struct {
@@ -3200,6 +3906,214 @@ type TokenList struct {
 	Items []Token `json:"items"`
 }
 
+// Train Says through which environments releases go.
+type Train struct {
+	// Catalogue The order of releases.
+	Catalogue TrainCatalogue `json:"catalogue,omitempty,omitzero"`
+
+	// Changed When it was last changed.
+	Changed time.Time `json:"changed,omitempty,omitzero"`
+
+	// Environments Where releases go, parents before their children.
+	Environments []TrainEnvironment `json:"environments"`
+
+	// Gates What must pass in environments that have no gates of their own.
+	Gates []TrainGate `json:"gates,omitempty,omitzero"`
+
+	// Installed What environments have, by name, since the last phase of a rollout ended there.
+	Installed map[string]TrainInstalled `json:"installed"`
+
+	// Name Unique in its project.
+	//
+	// Example: scs
+	Name string `json:"name"`
+
+	// Phases What is done, one after the other, in environments that have no phases of their own.
+	Phases []TrainPhase `json:"phases,omitempty,omitzero"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Revision Counts its changes.
+	//
+	// Example: 1
+	Revision int64 `json:"revision"`
+
+	// Title What it carries, in a line.
+	//
+	// Example: The cloud, region by region
+	Title string `json:"title,omitempty,omitzero"`
+}
+
+// TrainCatalogue The order of releases.
+type TrainCatalogue struct {
+	// Releases The oldest first. A release may follow the one before it, or one with slurp the last one with slurp past the one between.
+	Releases []CatalogueRelease `json:"releases"`
+
+	// Rules How far components may go in one step; no component goes back.
+	Rules []CatalogueRule `json:"rules,omitempty,omitzero"`
+}
+
+// TrainEnvironment A place that releases come to.
+type TrainEnvironment struct {
+	// After The environment in which a release must have soaked before it comes here; none if left out.
+	//
+	// Example: dev
+	After string `json:"after,omitempty,omitzero"`
+
+	// Approvals How many persons must approve the plan; who has started the rollout is none of them.
+	//
+	// Example: 2
+	Approvals int64 `json:"approvals,omitempty,omitzero"`
+
+	// Gates What must pass here; the train's gates if left out.
+	Gates []TrainGate `json:"gates,omitempty,omitzero"`
+
+	// Name Unique in the train; {{environment.name}} unless with says otherwise.
+	//
+	// Example: stage
+	Name string `json:"name"`
+
+	// Phases What is done here, one after the other; the train's phases if left out.
+	Phases []TrainPhase `json:"phases,omitempty,omitzero"`
+
+	// Project Of its services and runbooks; the train's if left out.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Region Whether it is a region: at most one of those is worked at, at a time.
+	Region bool `json:"region,omitempty,omitzero"`
+
+	// Runs The release that it has before its first rollout; needed where there is a catalogue.
+	//
+	// Example: R3
+	Runs string `json:"runs,omitempty,omitzero"`
+
+	// Soak How long a release must run well here before it goes on, a duration up to 90d.
+	//
+	// Example: 7d
+	Soak string `json:"soak,omitempty,omitzero"`
+
+	// Window When an environment may be worked at.
+	Window TrainWindow `json:"window,omitempty,omitzero"`
+
+	// With What {{environment.KEY}} stands for in phases and gates.
+	With map[string]string `json:"with,omitempty,omitzero"`
+}
+
+// TrainGate A check that must pass.
+type TrainGate struct {
+	// At When it is asked: before the first phase, after the last one, or again and again during the soak; after, if left out.
+	At []string `json:"at,omitempty,omitzero"`
+
+	// Every The pause between two asks during the soak, a duration of at least 1m; 1h if left out.
+	//
+	// Example: 1h
+	Every string `json:"every,omitempty,omitzero"`
+
+	// Kind How it is asked: http and query by the control plane, as in steps of runbooks; runbook by a run of a runbook that only looks.
+	//
+	// Example: query
+	Kind string `json:"kind"`
+
+	// Name Unique in its list.
+	//
+	// Example: latency
+	Name string `json:"name"`
+
+	// Params Of runbook: values of its parameters.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
+	// Runbook Of runbook: the runbook, which must only look.
+	Runbook string `json:"runbook,omitempty,omitzero"`
+
+	// Service Of runbook: the service.
+	Service string `json:"service,omitempty,omitzero"`
+
+	// With Of http and query: as in a runbook's step, with places as in phases.
+	With map[string]string `json:"with,omitempty,omitzero"`
+}
+
+// TrainInput What a caller says of a train.
+type TrainInput struct {
+	// Catalogue The order of releases.
+	Catalogue TrainCatalogue `json:"catalogue,omitempty,omitzero"`
+
+	// Environments Where releases go, parents before their children.
+	Environments []TrainEnvironment `json:"environments"`
+
+	// Gates What must pass in environments that have no gates of their own.
+	Gates []TrainGate `json:"gates,omitempty,omitzero"`
+
+	// Phases What is done, one after the other, in environments that have no phases of their own.
+	Phases []TrainPhase `json:"phases,omitempty,omitzero"`
+
+	// Title What it carries, in a line.
+	//
+	// Example: The cloud, region by region
+	Title string `json:"title,omitempty,omitzero"`
+}
+
+// TrainInstalled What an environment has.
+type TrainInstalled struct {
+	// Digests The digests that its phases have brought, by component.
+	Digests map[string]string `json:"digests"`
+
+	// Since Since when.
+	Since time.Time `json:"since"`
+
+	// Version The release.
+	//
+	// Example: R4
+	Version string `json:"version"`
+}
+
+// TrainList All trains of a project.
+type TrainList struct {
+	// Items The trains, by name.
+	Items []Train `json:"items"`
+}
+
+// TrainPhase One runbook on one service.
+type TrainPhase struct {
+	// Component What it brings, for people.
+	//
+	// Example: keystone
+	Component string `json:"component,omitempty,omitzero"`
+
+	// Name Unique in its list.
+	//
+	// Example: keystone
+	Name string `json:"name"`
+
+	// Params Values of the runbook's parameters, with places: {{release.version}}, {{digest.COMPONENT}}, {{environment.KEY}}.
+	Params map[string]string `json:"params,omitempty,omitzero"`
+
+	// Runbook The runbook's name.
+	//
+	// Example: keystone-upgrade
+	Runbook string `json:"runbook"`
+
+	// Service The service's name; it may have places such as {{environment.name}}.
+	//
+	// Example: keystone
+	Service string `json:"service"`
+}
+
+// TrainWindow When an environment may be worked at.
+type TrainWindow struct {
+	// Duration How long it stays open, a duration from 1m to 24h of elapsed time.
+	//
+	// Example: 5h
+	Duration string `json:"duration"`
+
+	// RRule When it opens, as RFC 5545 writes it.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260105T180000 RRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH
+	RRule string `json:"rrule"`
+}
+
 // UpdatePolicy A policy with a window, under a name, from which schedules are made.
 type UpdatePolicy struct {
 	// BuiltIn Whether it is there without anybody having made it; it can't be changed or removed.
@@ -3330,6 +4244,14 @@ type Version struct {
 	//
 	// Example: 0.1.0
 	Version string `json:"version"`
+}
+
+// VetoInput A person's word about a release.
+type VetoInput struct {
+	// Reason Why; the history keeps it.
+	//
+	// Example: RabbitMQ splits under load
+	Reason string `json:"reason"`
 }
 
 // Wait A thing that waits, and why.
@@ -3597,6 +4519,9 @@ type ListHistoryParams struct {
 	// Run Only facts about this run: its id.
 	Run string `form:"run,omitempty" json:"run,omitempty,omitzero"`
 
+	// Rollout Only facts about this rollout: its id, or its train's name, which means the newest.
+	Rollout string `form:"rollout,omitempty" json:"rollout,omitempty,omitzero"`
+
 	// After Only facts with a greater number.
 	After int64 `form:"after,omitempty" json:"after,omitempty,omitzero"`
 
@@ -3713,6 +4638,141 @@ type PutUpdatePolicyParams struct {
 type PreviewScheduleParams struct {
 	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
 	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
+// ListRolloutsParams defines parameters for ListRollouts.
+type ListRolloutsParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Limit How many at most; 0 is 1000.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Train Only those of this train.
+	Train string `form:"train,omitempty" json:"train,omitempty,omitzero"`
+
+	// Open Only those that have not ended.
+	Open bool `form:"open,omitempty" json:"open,omitempty,omitzero"`
+
+	// Before Only those older than the rollout with this id.
+	Before string `form:"before,omitempty" json:"before,omitempty,omitzero"`
+}
+
+// StartRolloutParams defines parameters for StartRollout.
+type StartRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetRolloutParams defines parameters for GetRollout.
+type GetRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
+// AbortRolloutParams defines parameters for AbortRollout.
+type AbortRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// AcknowledgeIssueParams defines parameters for AcknowledgeIssue.
+type AcknowledgeIssueParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ApproveRolloutParams defines parameters for ApproveRollout.
+type ApproveRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DecideGateParams defines parameters for DecideGate.
+type DecideGateParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// PauseRolloutParams defines parameters for PauseRollout.
+type PauseRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// PinComponentParams defines parameters for PinComponent.
+type PinComponentParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ResumeRolloutParams defines parameters for ResumeRollout.
+type ResumeRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// RetryRolloutParams defines parameters for RetryRollout.
+type RetryRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
 // ListRunbooksParams defines parameters for ListRunbooks.
@@ -4105,6 +5165,105 @@ type DeleteTokenParams struct {
 	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// ListTrainsParams defines parameters for ListTrains.
+type ListTrainsParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// DeleteTrainParams defines parameters for DeleteTrain.
+type DeleteTrainParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetTrainParams defines parameters for GetTrain.
+type GetTrainParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// PutTrainParams defines parameters for PutTrain.
+type PutTrainParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DiffReleasesParams defines parameters for DiffReleases.
+type DiffReleasesParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// From The version of one release.
+	From string `form:"from" json:"from"`
+
+	// To The version of the other one.
+	To string `form:"to" json:"to"`
+}
+
+// ListReleasesParams defines parameters for ListReleases.
+type ListReleasesParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// DeleteReleaseParams defines parameters for DeleteRelease.
+type DeleteReleaseParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// GetReleaseParams defines parameters for GetRelease.
+type GetReleaseParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+}
+
+// PutReleaseParams defines parameters for PutRelease.
+type PutReleaseParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// LiftVetoParams defines parameters for LiftVeto.
+type LiftVetoParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// VetoReleaseParams defines parameters for VetoRelease.
+type VetoReleaseParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// SimulateRolloutParams defines parameters for SimulateRollout.
+type SimulateRolloutParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
+}
+
 // PreviewWindowsParams defines parameters for PreviewWindows.
 type PreviewWindowsParams struct {
 	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
@@ -4305,6 +5464,7 @@ func (c *Client) ListHistory(ctx context.Context, params *ListHistoryParams) (*F
 		r.query("server", params.Server)
 		r.query("service", params.Service)
 		r.query("run", params.Run)
+		r.query("rollout", params.Rollout)
 		r.query("after", params.After)
 		r.query("newest", params.Newest)
 		r.query("wait", params.Wait)
@@ -4507,6 +5667,221 @@ func (c *Client) PreviewSchedule(ctx context.Context, body SchedulePreviewInput,
 		r.query("lang", params.Lang)
 	}
 	var out SchedulePreview
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ListRollouts calls GET /v1/rollouts: list rollouts.
+//
+// Lists rollouts, newest first.
+// params may be nil.
+func (c *Client) ListRollouts(ctx context.Context, params *ListRolloutsParams) (*RolloutList, error) {
+	r := request{method: "GET", path: "/v1/rollouts"}
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("limit", params.Limit)
+		r.query("train", params.Train)
+		r.query("open", params.Open)
+		r.query("before", params.Before)
+	}
+	var out RolloutList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// StartRollout calls POST /v1/rollouts: start a rollout.
+//
+// Starts a release through its train. All its runs are planned at once, so that what is missing is refused here. It is a conflict if another release is on its way through that train.
+// params may be nil.
+func (c *Client) StartRollout(ctx context.Context, body RolloutInput, params *StartRolloutParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts"}
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// GetRollout calls GET /v1/rollouts/{rollout}: show a rollout.
+//
+// Shows a rollout: how far each environment is, its plan, the evidence of its gates, and why it waits.
+// params may be nil.
+func (c *Client) GetRollout(ctx context.Context, rollout string, params *GetRolloutParams) (*Rollout, error) {
+	r := request{method: "GET", path: "/v1/rollouts/{rollout}"}
+	r.in("rollout", rollout)
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// AbortRollout calls POST /v1/rollouts/{rollout}/abort: abort a rollout.
+//
+// Aborts its runs and ends it. What was promoted stays.
+// params may be nil.
+func (c *Client) AbortRollout(ctx context.Context, rollout string, body RolloutAbortInput, params *AbortRolloutParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/abort"}
+	r.in("rollout", rollout)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// AcknowledgeIssue calls POST /v1/rollouts/{rollout}/acknowledge: acknowledge a known issue.
+//
+// A person's word that a known issue of the release is accepted. One that is a veto wants a reason.
+// params may be nil.
+func (c *Client) AcknowledgeIssue(ctx context.Context, rollout string, body RolloutAckInput, params *AcknowledgeIssueParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/acknowledge"}
+	r.in("rollout", rollout)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ApproveRollout calls POST /v1/rollouts/{rollout}/approve: approve the plan of an environment.
+//
+// A person's word for the plan of that hash, and no other: it is a conflict if the plan has changed, and void once it does. Who has started the rollout may not.
+// params may be nil.
+func (c *Client) ApproveRollout(ctx context.Context, rollout string, body RolloutApprovalInput, params *ApproveRolloutParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/approve"}
+	r.in("rollout", rollout)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DecideGate calls POST /v1/rollouts/{rollout}/decide: decide a gate that is inconclusive.
+//
+// A person's decision about a gate that can't tell. It is a conflict if the gate speaks for itself.
+// params may be nil.
+func (c *Client) DecideGate(ctx context.Context, rollout string, body RolloutDecisionInput, params *DecideGateParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/decide"}
+	r.in("rollout", rollout)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PauseRollout calls POST /v1/rollouts/{rollout}/pause: pause a rollout.
+//
+// Its runs are paused, and nothing more is begun.
+// params may be nil.
+func (c *Client) PauseRollout(ctx context.Context, rollout string, params *PauseRolloutParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/pause"}
+	r.in("rollout", rollout)
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PinComponent calls POST /v1/rollouts/{rollout}/pin: pin a component of an environment.
+//
+// Brings one component of one environment to another digest, by the phases that bring it: its roll back. What comes after the environment waits until it has the release's digests again. The release's own digest takes the pin away.
+// params may be nil.
+func (c *Client) PinComponent(ctx context.Context, rollout string, body RolloutPinInput, params *PinComponentParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/pin"}
+	r.in("rollout", rollout)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ResumeRollout calls POST /v1/rollouts/{rollout}/resume: resume a rollout.
+//
+// Lets a paused rollout go on.
+// params may be nil.
+func (c *Client) ResumeRollout(ctx context.Context, rollout string, params *ResumeRolloutParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/resume"}
+	r.in("rollout", rollout)
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// RetryRollout calls POST /v1/rollouts/{rollout}/retry: retry a failed environment.
+//
+// What has failed is done once more; a gate that failed or is inconclusive is asked anew.
+// params may be nil.
+func (c *Client) RetryRollout(ctx context.Context, rollout string, body RolloutRetryInput, params *RetryRolloutParams) (*Rollout, error) {
+	r := request{method: "POST", path: "/v1/rollouts/{rollout}/retry"}
+	r.in("rollout", rollout)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Rollout
 	if err := c.do(ctx, r, &out); err != nil {
 		return nil, err
 	}
@@ -5243,6 +6618,220 @@ func (c *Client) DeleteToken(ctx context.Context, token string, params *DeleteTo
 	return c.do(ctx, r, nil)
 }
 
+// ListTrains calls GET /v1/trains: list trains.
+//
+// Lists the trains of a project by name.
+// params may be nil.
+func (c *Client) ListTrains(ctx context.Context, params *ListTrainsParams) (*TrainList, error) {
+	r := request{method: "GET", path: "/v1/trains"}
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out TrainList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeleteTrain calls DELETE /v1/trains/{train}: remove a train.
+//
+// Removes a train with its releases. It is a conflict while a rollout is open.
+// params may be nil.
+func (c *Client) DeleteTrain(ctx context.Context, train string, params *DeleteTrainParams) error {
+	r := request{method: "DELETE", path: "/v1/trains/{train}"}
+	r.in("train", train)
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	return c.do(ctx, r, nil)
+}
+
+// GetTrain calls GET /v1/trains/{train}: show a train.
+//
+// Shows a train, with what its environments have.
+// params may be nil.
+func (c *Client) GetTrain(ctx context.Context, train string, params *GetTrainParams) (*Train, error) {
+	r := request{method: "GET", path: "/v1/trains/{train}"}
+	r.in("train", train)
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out Train
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutTrain calls PUT /v1/trains/{train}: create or replace a train.
+//
+// Makes a train under a name, or replaces it whole. A rollout that is open follows it: what was approved of another plan is approved no more. It takes the right to run things in every project that it works in.
+// params may be nil.
+func (c *Client) PutTrain(ctx context.Context, train string, body TrainInput, params *PutTrainParams) (*Train, error) {
+	r := request{method: "PUT", path: "/v1/trains/{train}"}
+	r.in("train", train)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Train
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DiffReleases calls GET /v1/trains/{train}/diff: compare two releases.
+//
+// Compares what two releases mean for each environment of a train, line by line of their plans.
+// params may be nil.
+func (c *Client) DiffReleases(ctx context.Context, train string, params *DiffReleasesParams) (*PlanDiffList, error) {
+	r := request{method: "GET", path: "/v1/trains/{train}/diff"}
+	r.in("train", train)
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("from", params.From)
+		r.query("to", params.To)
+	}
+	var out PlanDiffList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ListReleases calls GET /v1/trains/{train}/releases: list releases.
+//
+// Lists the releases of a train by version.
+// params may be nil.
+func (c *Client) ListReleases(ctx context.Context, train string, params *ListReleasesParams) (*ReleaseList, error) {
+	r := request{method: "GET", path: "/v1/trains/{train}/releases"}
+	r.in("train", train)
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out ReleaseList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// DeleteRelease calls DELETE /v1/trains/{train}/releases/{version}: remove a release.
+//
+// Removes a release. It is a conflict while it is on its way.
+// params may be nil.
+func (c *Client) DeleteRelease(ctx context.Context, train string, version string, params *DeleteReleaseParams) error {
+	r := request{method: "DELETE", path: "/v1/trains/{train}/releases/{version}"}
+	r.in("train", train)
+	r.in("version", version)
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	return c.do(ctx, r, nil)
+}
+
+// GetRelease calls GET /v1/trains/{train}/releases/{version}: show a release.
+//
+// Shows a release.
+// params may be nil.
+func (c *Client) GetRelease(ctx context.Context, train string, version string, params *GetReleaseParams) (*Release, error) {
+	r := request{method: "GET", path: "/v1/trains/{train}/releases/{version}"}
+	r.in("train", train)
+	r.in("version", version)
+	if params != nil {
+		r.query("project", params.Project)
+	}
+	var out Release
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// PutRelease calls PUT /v1/trains/{train}/releases/{version}: create or replace a release.
+//
+// Makes a release under a version, or replaces it whole; a veto stays. A rollout that is open follows it: where a digest has changed it is brought in anew, and soaks anew.
+// params may be nil.
+func (c *Client) PutRelease(ctx context.Context, train string, version string, body ReleaseInput, params *PutReleaseParams) (*Release, error) {
+	r := request{method: "PUT", path: "/v1/trains/{train}/releases/{version}"}
+	r.in("train", train)
+	r.in("version", version)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Release
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// LiftVeto calls POST /v1/trains/{train}/releases/{version}/lift-veto: lift a veto.
+//
+// Lets a release go on against which there was a veto.
+// params may be nil.
+func (c *Client) LiftVeto(ctx context.Context, train string, version string, body VetoInput, params *LiftVetoParams) (*Release, error) {
+	r := request{method: "POST", path: "/v1/trains/{train}/releases/{version}/lift-veto"}
+	r.in("train", train)
+	r.in("version", version)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Release
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// VetoRelease calls POST /v1/trains/{train}/releases/{version}/veto: veto a release.
+//
+// Stops a release in all environments: its runs are paused, which brings members that are out back, and nothing more is begun. A pin, which takes a component back, still goes.
+// params may be nil.
+func (c *Client) VetoRelease(ctx context.Context, train string, version string, body VetoInput, params *VetoReleaseParams) (*Release, error) {
+	r := request{method: "POST", path: "/v1/trains/{train}/releases/{version}/veto"}
+	r.in("train", train)
+	r.in("version", version)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out Release
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// SimulateRollout calls POST /v1/trains/{train}/simulate: simulate a rollout.
+//
+// Forecasts a rollout with the state machine that real ones use, as if nothing failed and persons did at once what is asked of them. Nothing is touched, and nothing is kept.
+// params may be nil.
+func (c *Client) SimulateRollout(ctx context.Context, train string, body RolloutForecastInput, params *SimulateRolloutParams) (*RolloutForecast, error) {
+	r := request{method: "POST", path: "/v1/trains/{train}/simulate"}
+	r.in("train", train)
+	r.body = body
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("lang", params.Lang)
+	}
+	var out RolloutForecast
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // GetVersion calls GET /v1/version: show the version.
 //
 // Shows which version answers. It needs no token.
@@ -5286,4 +6875,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 7e07cc45dc8525a86739f6898a893b3f3523255aee3b75bd3bd8c77cb2c72514.
+// From the document with the SHA-256 f0798cbb599c26ef38dbed1f2ec958ab11ee6ae1c4865579815d555fdd1b5655.

@@ -131,6 +131,8 @@ func (d *door) open(mux *http.ServeMux) {
 	d.groups()
 	d.services()
 	d.runbooks()
+	d.trains()
+	d.rollouts()
 	d.freezes()
 	d.images()
 	d.channels()

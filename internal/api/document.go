@@ -45,6 +45,7 @@ another request is a conflict.
 			{Name: "schedules", Description: "When, and what is to be done then."},
 			{Name: "policies", Description: "What schedules are made from."},
 			{Name: "groups", Description: "What a redundancy group may cost, and who goes first."},
+			{Name: "rollouts", Description: "Releases that are promoted through the environments of a train: soak, gates, approvals, vetoes, pins."},
 			{Name: "services", Description: "Replicas that do the same, behind proxies, and what is done to them member after member."},
 			{Name: "runs", Description: "Executions: what is done, what waits and why."},
 			{Name: "images", Description: "What servers are made from, in channels, and who still runs an old one."},
@@ -61,6 +62,7 @@ another request is a conflict.
 var taken = map[string]bool{
 	"Policy": true, "RebootWindow": true, "Weekly": true, "ServiceMember": true, "ServiceProxy": true, "ServiceProbe": true, "ServiceEndpoint": true,
 	"BookTargets": true, "RunbookParam": true, "RunbookCheck": true, "RunbookMember": true, "RunbookStep": true, "RunbookErrors": true,
+	"TrainEnvironment": true, "TrainWindow": true, "TrainPhase": true, "TrainGate": true, "TrainCatalogue": true, "CatalogueRelease": true, "CatalogueRule": true, "CatalogueJump": true, "ReleaseIssue": true,
 }
 
 // finish sets right what the framework says otherwise of every operation.

@@ -128,7 +128,8 @@ type HistoryFilter struct {
 	Server  string // id or name
 	Service string // id or name
 	Run     string
-	After   int64 // only facts with a greater number
+	Rollout string // id, or a train's name
+	After   int64  // only facts with a greater number
 	Newest  bool
 	Limit   int // 1 to MaxPage; 0: MaxPage
 }
@@ -162,6 +163,13 @@ func (d *Desk) History(ctx context.Context, c Caller, f HistoryFilter, wait time
 			return nil, err
 		}
 		filter.Target = s.Target.ID
+	}
+	if f.Rollout != "" {
+		r, err := d.Rollout(ctx, c, f.Project, f.Rollout)
+		if err != nil {
+			return nil, err
+		}
+		filter.Rollout = r.ID
 	}
 	deadline := time.Now().Add(wait)
 	for {

@@ -76,8 +76,8 @@ func (r Rollout) Approve(w World, env, hash, by string) (Rollout, []history.Fact
 	if err != nil {
 		return r, nil, err
 	}
-	now := r.PlanOf(w, e).Hash
-	switch {
+	p := r.PlanOf(w, e)
+	switch now := p.Hash; {
 	case by == r.By:
 		return r, nil, fault.Denied("%s has started the rollout; somebody else approves it", by)
 	case e.Approvals == 0:
@@ -92,7 +92,7 @@ func (r Rollout) Approve(w World, env, hash, by string) (Rollout, []history.Fact
 	}
 	// Of a person only the newest word is kept: it is for the plan that is now.
 	st.Approvals = slices.DeleteFunc(st.Approvals, func(a Approval) bool { return a.By == by })
-	st.Approvals = append(st.Approvals, Approval{By: by, Plan: hash, At: w.Now})
+	st.Approvals = append(st.Approvals, Approval{By: by, Plan: hash, Lines: p.Lines, At: w.Now})
 	r.Standings[env] = st
 	return r, []history.Fact{r.fact(w.Now, by, history.RolloutApproved, fmt.Sprintf("%s: plan %s approved", env, hash))}, nil
 }

@@ -169,9 +169,9 @@ func (r Rollout) print(w World, e Environment, name string) string {
 }
 
 var (
-	quoted   = regexp.MustCompile(`"(?:[^"\\]|\\.)+"`)
+	quoted   = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 	typeName = regexp.MustCompile(`(?:map\[\w+\]|\[\])*\*?[\w.]+\{`)
-	nothing  = regexp.MustCompile(`\w+:(?:""|0|false|[\w.\[\]*]+\(nil\)|\{\})(, |\})`)
+	nothing  = regexp.MustCompile(`\w+:(?:""|0|false|\(?[\w.\[\]*]+\)?\(nil\)|\{\})(, |\})`)
 )
 
 // fingerprint tells runbooks apart. A book has no pointers in it, which a test
@@ -180,6 +180,9 @@ var (
 // Upkeep, whose books can say more.
 func fingerprint(b runbook.Book) string {
 	text := quoted.ReplaceAllStringFunc(fmt.Sprintf("%#v", b), func(said string) string {
+		if said == `""` {
+			return said
+		}
 		sum := sha256.Sum256([]byte(said))
 		return `"` + hex.EncodeToString(sum[:]) + `"`
 	})

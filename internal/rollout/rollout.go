@@ -165,9 +165,10 @@ const maxEvidence = 100
 
 // Approval is a person's word for one plan.
 type Approval struct {
-	By   string
-	Plan string // the plan's hash: another plan was not approved
-	At   time.Time
+	By    string
+	Plan  string   // the plan's hash: another plan was not approved
+	Lines []string // the plan
+	At    time.Time
 }
 
 // World is all that a tick knows of the world, read in one transaction.
