@@ -81,13 +81,13 @@ func (w *world) drawService(name string) *service {
 	if w.chance(0.3) {
 		s.target.Group = w.group.Name
 	}
-	w.drawBook(s, n-quorum)
+	w.drawBook(s)
 	return s
 }
 
-// drawBook draws a runbook for a service of which so many can be spared.
-func (w *world) drawBook(s *service, spare int) {
-	b := runbook.Book{Name: "book", MaxUnavailable: min(w.IntN(4), spare)}
+// drawBook draws a runbook for a service.
+func (w *world) drawBook(s *service) {
+	b := runbook.Book{Name: "book", MaxUnavailable: w.IntN(4)}
 	if w.chance(0.6) {
 		b.Budget = w.between(time.Minute, 20*time.Minute)
 	}
@@ -103,6 +103,9 @@ func (w *world) drawBook(s *service, spare int) {
 		if w.chance(0.5) {
 			b.Pause = w.between(second, 20*time.Minute)
 		}
+	}
+	if w.chance(0.2) {
+		b.Claims = []string{"database/main"}
 	}
 	s.book.MaxUnavailable = b.MaxUnavailable
 	w.drawProofs(s, &b)
@@ -162,7 +165,7 @@ func (w *world) drawProofs(s *service, b *runbook.Book) {
 	}
 	// What a check still says of before is what its runbook's author has to know.
 	settle := b.Prove[0].Settle
-	s.lag, s.wrong = w.between(0, settle), w.between(0, settle)
+	s.lag, s.wrong = w.between(0, settle), settle
 }
 
 // hold has a step wait for a person, or for time, at times.
@@ -230,6 +233,9 @@ func (w *world) open(s *service) {
 		var o run.Opening
 		if o, err = w.opening(j, weekly, override, lead, length); err != nil {
 			break
+		}
+		for _, name := range s.book.Claims {
+			o.Claims = append(o.Claims, run.NameKey("p", name))
 		}
 		var r run.Run
 		if r, _, err = run.OpenBook(o, run.Book{Runbook: s.book, Service: *s.target.Service, Hosts: hosts, Manager: s.target.Service.Manager}, nil, w.now); err == nil {

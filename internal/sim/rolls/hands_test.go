@@ -64,6 +64,7 @@ func (w *world) take(o *order) {
 	}
 	w.happen(o)
 	took := w.took(o.part.step.Estimate, 15*time.Second)
+	w.change(o, took)
 	var r action.Result
 	switch o.Kind {
 	case action.Balance:
@@ -83,6 +84,14 @@ func (w *world) take(o *order) {
 		}
 		w.answer(o, r)
 	})
+}
+
+// change notes until when an order changes something: for a while after that,
+// checks do not tell.
+func (w *world) change(o *order, took time.Duration) {
+	if o.part.disrupts() || o.part.phase == readying {
+		o.job.service.changed = w.now.Add(took)
+	}
 }
 
 // took is how long something takes of which so much is expected.
@@ -138,11 +147,12 @@ func (w *world) begin(h *host, o *order) {
 	}
 	w.happen(o)
 	took := w.took(o.part.step.Estimate, o.Timeout)
+	w.change(o, took)
 	var r action.Result
-	switch {
-	case o.Kind == action.Check:
+	switch o.Kind {
+	case action.Check:
 		r = w.look(o, took)
-	case o.Kind == action.Backup:
+	case action.Backup:
 		r = w.done(took)
 		if !w.calm && w.chance(0.05) {
 			r = w.no(took, "no space left")

@@ -199,8 +199,8 @@ func (w *world) judgeBegin(o *order) {
 	w.judgeClaims(o)
 }
 
-// judgeClaims is rule 8: nobody else is at work on the same hosts, nor on more
-// of the redundancy group than may be.
+// judgeClaims is rule 8: nobody else is at work on the same hosts or on what
+// both claim, nor on more of the redundancy group than may be.
 func (w *world) judgeClaims(o *order) {
 	j := o.job
 	group := 0
@@ -212,6 +212,9 @@ func (w *world) judgeClaims(o *order) {
 			if slices.Contains(j.service.hosts(), h) {
 				w.blame("rule 8", "%s is begun, and %s is at work on %s", o.Key(), other.run.ID, h.id)
 			}
+		}
+		if len(other.service.book.Claims) > 0 && len(j.service.book.Claims) > 0 {
+			w.blame("rule 8", "%s is begun, and %s is at work on %s", o.Key(), other.run.ID, other.service.book.Claims[0])
 		}
 		if other.run.Group != "" {
 			group++

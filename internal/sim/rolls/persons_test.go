@@ -151,13 +151,10 @@ func (w *world) happen(o *order) {
 	w.judgeBegin(o)
 	o.effects++
 	s := o.job.service
-	if o.part.disrupts() || o.part.phase == readying {
-		s.changed = w.now
-	}
 	if w.calm {
 		return
 	}
-	if w.chance(0.015) {
+	if w.chance(0.025) {
 		m := s.members[w.IntN(len(s.members))]
 		w.after(w.between(0, 30*second), func() {
 			if !w.calm {

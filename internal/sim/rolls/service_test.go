@@ -152,7 +152,7 @@ func (s *service) serving(at time.Time) (n int) {
 func (s *service) most() int { return max(s.book.MaxUnavailable, 1) }
 
 // enough is how many must serve before members are taken out.
-func (s *service) enough() int { return s.target.Service.Quorum + s.most() }
+func (s *service) enough() int { return min(s.target.Service.Quorum+s.most(), len(s.members)) }
 
 // blind is for how long a death may stay unnoticed, at most.
 func (s *service) blind() time.Duration {
