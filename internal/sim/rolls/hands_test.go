@@ -163,11 +163,18 @@ func (w *world) begin(h *host, o *order) {
 	w.after(took, func() { w.deliver(h, o, r) })
 }
 
+// cut takes a host's way to the control plane away.
+func (w *world) cut(h *host, s *service) {
+	d := w.spell()
+	h.offline = w.now.Add(d)
+	w.tell("%s is offline until %s", h.id, h.offline.Format("15:04:05"))
+	w.mayDie(s, 0.3, d/2)
+}
+
 // deliver brings an agent's answer home, late if there is no way, and twice at times.
 func (w *world) deliver(h *host, o *order, r action.Result) {
 	if !w.calm && w.chance(0.01) {
-		h.offline = w.now.Add(w.spell())
-		w.tell("%s is offline until %s", h.id, h.offline.Format("15:04:05"))
+		w.cut(h, o.job.service)
 	}
 	if w.down() || w.now.Before(h.offline) {
 		at := w.downUntil

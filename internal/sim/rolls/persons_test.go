@@ -21,6 +21,19 @@ func (w *world) die(m *member) {
 	}
 }
 
+// mayDie lets one of a service's members die within a time, at times.
+func (w *world) mayDie(s *service, p float64, within time.Duration) {
+	if !w.chance(p) {
+		return
+	}
+	m := s.members[w.IntN(len(s.members))]
+	w.after(w.between(0, within), func() {
+		if !w.calm {
+			w.die(m)
+		}
+	})
+}
+
 // mend brings a member's process up, unless it is being restarted.
 func (w *world) mend(m *member) {
 	if m.up || m.died.IsZero() && !m.broken {
@@ -154,14 +167,7 @@ func (w *world) happen(o *order) {
 	if w.calm {
 		return
 	}
-	if w.chance(0.025) {
-		m := s.members[w.IntN(len(s.members))]
-		w.after(w.between(0, 30*second), func() {
-			if !w.calm {
-				w.die(m)
-			}
-		})
-	}
+	w.mayDie(s, 0.025, 30*second)
 	if w.chance(0.003) {
 		w.pause(o.job)
 		w.callPerson(o.job)

@@ -200,6 +200,9 @@ func (w *world) outage(d time.Duration) {
 	w.epoch++
 	w.downUntil = w.now.Add(d)
 	w.tell("the control plane is down for %v", d)
+	for _, s := range w.services {
+		w.mayDie(s, 0.3, d/2) // when nobody looks
+	}
 }
 
 // most bounds the ticks of one run: who needs more turns in circles.
@@ -373,6 +376,9 @@ func (w *world) add(j *job, ro run.Order, knew time.Time) {
 	}
 	h := w.host(o.Target)
 	h.open = append(h.open, o)
+	if !w.calm && w.chance(0.01) {
+		w.cut(h, j.service)
+	}
 	w.after(w.between(time.Millisecond, 100*time.Millisecond), func() { w.poll(h) })
 }
 
