@@ -65,7 +65,7 @@ while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 // still says that another can be stopped.
 func TestCeph(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, 3, "ceph-osd-host", "ceph-osd.target", startOSD, stopOSD, "ceph-mon", "ceph-mgr", "ceph-osd", "jq")
+	s := newSite(t, 3, "ceph-osd-host", "ceph-osd.target", startOSD, stopOSD, "/var/log/ceph/osd.out", "ceph-mon", "ceph-mgr", "ceph-osd", "jq")
 	startCeph(t, s)
 	for _, m := range s.members {
 		write(t, m, "/usr/local/sbin/went-on", "#!/bin/sh\nceph osd stat > /run/went-on\n", 0o755)

@@ -41,8 +41,9 @@ type site struct {
 }
 
 // newSite makes a lab of n servers; the first three are the members. unit is
-// what the runbook restarts, started by start, stopped by stop, both shell.
-func newSite(t *testing.T, n int, book, unit, start, stop string, debian ...string) *site {
+// what the runbook restarts, started by start, stopped by stop, both shell, and
+// log is what it writes.
+func newSite(t *testing.T, n int, book, unit, start, stop, log string, debian ...string) *site {
 	t.Helper()
 	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	programs := map[string]string{agentProgram: program}
@@ -58,6 +59,11 @@ func newSite(t *testing.T, n int, book, unit, start, stop string, debian ...stri
 	l.Boot(t)
 	s := &site{plane: p, members: l.Servers[:3], book: book}
 	for _, m := range s.members {
+		t.Cleanup(func() {
+			if text, err := m.ReadFile(log); t.Failed() && err == nil {
+				t.Logf("%s of %s:\n%s", unit, m.Name, tail(string(text), 8000))
+			}
+		})
 		write(t, m, "/usr/bin/systemctl", fmt.Sprintf(systemctl, unit), 0o755)
 		write(t, m, "/usr/local/sbin/start-daemon", "#!/bin/sh\nset -eu\n"+start, 0o755)
 		write(t, m, "/usr/local/sbin/stop-daemon", "#!/bin/sh\nset -eu\n"+stop, 0o755)

@@ -66,7 +66,7 @@ done
 // that all three are there.
 func TestGalera(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, 4, "galera-member", "mariadb", startGalera, stopGalera, "mariadb-server", "galera-4", "rsync")
+	s := newSite(t, 4, "galera-member", "mariadb", startGalera, stopGalera, "/var/log/mariadb.log", "mariadb-server", "galera-4", "rsync")
 	client := s.l.Servers[3]
 	for i, m := range s.members {
 		write(t, m, "/etc/mysql/mariadb.conf.d/90-lab.cnf", fmt.Sprintf(galeraConfig, m.Addr, m.Name), 0o644)

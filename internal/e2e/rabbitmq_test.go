@@ -36,7 +36,7 @@ cluster_partition_handling = pause_minority
 // that a naive gate asks, while its queue would lose the quorum.
 func TestRabbitMQ(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, 3, "rabbitmq-member", "rabbitmq-server", startRabbit, stopRabbit, "rabbitmq-server", "jq")
+	s := newSite(t, 3, "rabbitmq-member", "rabbitmq-server", startRabbit, stopRabbit, "/var/log/rabbitmq.out", "rabbitmq-server", "jq")
 	for _, m := range s.members {
 		write(t, m, "/etc/rabbitmq/rabbitmq.conf", rabbitConfig, 0o644)
 		write(t, m, "/etc/rabbitmq/rabbitmq-env.conf", rabbitEnvironment, 0o644)
