@@ -48,6 +48,7 @@ func writeRollout(tx store.Tx, w rollout.World, next rollout.Next, n *news) erro
 		if err := tx.Wake(store.RunKey(r.ID), w.Now); err != nil {
 			return err
 		}
+		n.here = true
 	}
 	for _, m := range next.Moves {
 		if err := steer(tx, m, w.Now); err != nil {
@@ -78,10 +79,15 @@ func writeRollout(tx store.Tx, w rollout.World, next rollout.Next, n *news) erro
 
 // tellRollout wakes the rollout that has opened a run, if there is news of it.
 func tellRollout(tx store.Tx, r, moved run.Run, now time.Time) error {
-	if moved.Rollout == "" || moved.State == r.State && moved.Halted() == r.Halted() {
+	if !tells(r, moved) {
 		return nil
 	}
 	return tx.Wake(store.RolloutKey(moved.Rollout), now)
+}
+
+// tells reports whether a run has news for the rollout that has opened it.
+func tells(r, moved run.Run) bool {
+	return moved.Rollout != "" && (moved.State != r.State || moved.Halted() != r.Halted())
 }
 
 // steer does to a run what its rollout wants done. A run that has ended
