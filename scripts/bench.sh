@@ -3,6 +3,9 @@
 # that they ran on. What is measured is told in docs/benchmarks.md.
 #
 #   scripts/bench.sh [RAW]     RAW keeps what the benchmarks have printed
+#
+# BENCH_RUNS says how often (5); BENCH_ONLY=keystone runs that one alone, which
+# the others leave out: it needs root, and takes five minutes each time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,10 +19,14 @@ bench() {
 	go test -run '^$' -count "$runs" -timeout 30m "${@:2}" "./internal/$1" 2>&1 | tee -a "$raw" >&2
 }
 
-bench bench -bench . -benchtime 1x
-bench store/sqlite -bench . -benchtime 0.5s
-bench store/postgres -bench . -benchtime 0.5s
-bench window -tags e2e -bench . -benchtime 0.1s
+if [[ ${BENCH_ONLY:-} == keystone ]]; then
+	bench e2e -tags e2e -bench Keystone -benchtime 1x -v
+else
+	bench bench -bench . -benchtime 1x
+	bench store/sqlite -bench . -benchtime 0.5s
+	bench store/postgres -bench . -benchtime 0.5s
+	bench window -tags e2e -bench . -benchtime 0.1s
+fi
 
 memory=$(awk '/^MemTotal/ {printf "%.0f GiB", $2 / 1048576}' /proc/meminfo)
 processor=$(awk -F ': *' '/^model name/ {print $2; exit}' /proc/cpuinfo)
