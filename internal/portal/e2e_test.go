@@ -123,6 +123,7 @@ type street struct {
 	web                          *httptest.Server
 	working, waiting, failed, id string
 	service, roll                string
+	rollout                      string
 	update, abort                string
 	weekend                      fleet.Schedule // one of the server's
 	owners                       string         // a server that is left to its owner
@@ -182,6 +183,11 @@ func newStreet(t *testing.T) street {
 	s.tick(s.waiting, time.Now())
 	service, roll := s.rolled()
 	s.service, s.roll = service.ID, roll
+	promoted := s.promoted()
+	if _, err := s.desk.Veto(context.Background(), boss, "shop", "region", promoted.Version, "messages were lost in stage after three days", false); err != nil {
+		t.Fatal(err)
+	}
+	s.rollout = promoted.ID
 	return s
 }
 
@@ -219,6 +225,8 @@ func (s street) signIn(ctx context.Context, t *testing.T, role identity.Role) {
 func (s street) pages() map[string]string {
 	return map[string]string{
 		"services": "/services", "service": servicePath(s.service), "run-of-a-runbook": runPath(s.roll),
+		"rollouts": "/rollouts", "rollout": rolloutPath(s.rollout), "rollout-lift-veto": rolloutPath(s.rollout) + "/lift-veto",
+		"rollout-decide": gatePath(s.rollout, "prod1", "latency-of-the-slowest-hundredth"), "rollout-waive": ackPath(s.rollout, "MQ-3"),
 		"servers": "/servers", "server": serverPath(s.id), "run-working": runPath(s.working), "run-waiting": runPath(s.waiting),
 		"history": historyPath(s.id), "schedules": schedulesPath(s.id), "schedule-new": schedulesPath(s.id) + "/new",
 		"schedule-edit": schedulePath(s.weekend), "schedule-delete": schedulePath(s.weekend) + "/delete",

@@ -95,6 +95,17 @@ func New(cfg Config) *Portal {
 	mux.Handle("GET /services", p.known(p.services))
 	mux.Handle("GET /services/{id}", p.known(p.service))
 	mux.Handle("GET /services/{id}/live", p.known(p.serviceLive))
+	mux.Handle("GET /rollouts", p.known(p.rollouts))
+	mux.Handle("GET /rollouts/{id}", p.known(p.rollout))
+	mux.Handle("GET /rollouts/{id}/live", p.known(p.rolloutLive))
+	mux.Handle("POST /rollouts/{id}/pause", p.known(p.pauseRollout))
+	mux.Handle("POST /rollouts/{id}/resume", p.known(p.resumeRollout))
+	mux.Handle("POST /rollouts/{id}/environments/{env}/approve", p.known(p.approveRollout))
+	mux.Handle("POST /rollouts/{id}/environments/{env}/retry", p.known(p.retryRollout))
+	for end, of := range p.sayings() {
+		mux.Handle("GET /rollouts/{id}/"+end, p.known(p.sayForm(of)))
+		mux.Handle("POST /rollouts/{id}/"+end, p.known(p.say(of)))
+	}
 	mux.Handle("GET /images", p.known(p.images))
 	mux.Handle("GET /compliance", p.known(p.compliance))
 	mux.Handle("GET /compliance.csv", p.known(p.complianceCSV))

@@ -13,6 +13,7 @@ import (
 	"upkeep/internal/desk"
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
+	"upkeep/internal/rollout"
 	"upkeep/internal/run"
 )
 
@@ -40,6 +41,11 @@ func families() map[string][]string {
 
 		"images.cadence-": {string(fleet.Monthly), string(fleet.Quarterly), string(fleet.AsNeeded)},
 		"images.state-":   {string(fleet.ImageReleased), string(fleet.ImageActive), string(fleet.ImageDeprecated), string(fleet.ImageWithdrawn)},
+
+		"stage.":         {string(rollout.Waiting), string(rollout.Working), string(rollout.Checking), string(rollout.Soaking), string(rollout.Soaked), string(rollout.Failed)},
+		"rollout.state-": {string(rollout.Active), string(rollout.Paused), string(rollout.Succeeded), string(rollout.Aborted)},
+		"gate.":          {string(rollout.Pass), string(rollout.Fail), string(rollout.Inconclusive)},
+		"gate.at-":       {string(rollout.Before), string(rollout.After), string(rollout.During)},
 
 		"policy.scope-":  {string(fleet.ScopeAll), string(fleet.ScopeSecurity)},
 		"repeat.":        repeats,
