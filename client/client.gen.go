@@ -69,6 +69,7 @@ const (
 // Defines values for Role.
 const (
 	Member   Role = "member"
+	Node     Role = "node"
 	Operator Role = "operator"
 	Viewer   Role = "viewer"
 )
@@ -333,6 +334,162 @@ type ChannelLine struct {
 type ChannelList struct {
 	// Items The channels, by name.
 	Items []Channel `json:"items"`
+}
+
+// Claim Something that is held.
+type Claim struct {
+	// By Who holds it: user/NAME, node/ID, or the server or service that the run works on.
+	//
+	// Example: user/alice
+	By string `json:"by"`
+
+	// Claim What is held: server/NAME, service/NAME, group/NAME for one of a group's places, region/NAME, or what people have named. Of a node that is no server here: node/ID.
+	//
+	// Example: server/web-1
+	Claim string `json:"claim"`
+
+	// ID Of what is held by hand: what to give to release it; missing if a run holds it.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d35
+	ID string `json:"id,omitempty,omitzero"`
+
+	// Key Its place in the list.
+	//
+	// Example: target/0199f3c2-7d1a-7c3e-9b52-0d3c8a1e4f60
+	Key string `json:"key"`
+
+	// Node The node that restarts itself and holds a place of its group meanwhile.
+	//
+	// Example: 0123456789abcdef
+	Node string `json:"node,omitempty,omitzero"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Reason What for.
+	//
+	// Example: new disk
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Run The id of the run that holds it; missing if none does.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d34
+	Run string `json:"run,omitempty,omitzero"`
+
+	// Since Since when; of a run: since when it is at work.
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// Until When it ends by itself; missing if it is to be released, or ends with its run.
+	Until time.Time `json:"until,omitempty,omitzero"`
+
+	// Within Whether its holder works only within it, as others may: who wants all of it waits.
+	Within bool `json:"within,omitempty,omitzero"`
+}
+
+// ClaimInput What is to be held by hand.
+type ClaimInput struct {
+	// Claims What is to be held, all of it or nothing: server/NAME, service/NAME with the servers of its members, group/NAME with all its places, region/NAME or cluster/NAME with all that have that label, or a name that people have agreed upon, such as database/keystone.
+	//
+	// Example: ["server/web-1"]
+	Claims []string `json:"claims"`
+
+	// For How long until it ends by itself, a duration from 1m to 31d.
+	//
+	// Example: 2h
+	For string `json:"for"`
+
+	// Project Whose it is; the token's own if left out.
+	Project string `json:"project,omitempty,omitzero"`
+
+	// Reason What for: who waits reads it.
+	//
+	// Example: new disk
+	Reason string `json:"reason"`
+}
+
+// ClaimList A page of what is held.
+type ClaimList struct {
+	// Items What is held, by key.
+	Items []Claim `json:"items"`
+
+	// Next What to give as after for the next page; missing on the last.
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// Clash A time in which not all can have what they want.
+type Clash struct {
+	// End Until when.
+	End time.Time `json:"end"`
+
+	// Kind claim: more than one wants it at once. places: more want a place of it than it has. freeze: freezes leave too little of a window. unable: its run can't be opened.
+	//
+	// Example: claim
+	Kind string `json:"kind"`
+
+	// More How many more.
+	//
+	// Example: 2
+	More int64 `json:"more,omitempty,omitzero"`
+
+	// Most How many want it at once.
+	//
+	// Example: 2
+	Most int64 `json:"most"`
+
+	// Places How many can have it.
+	//
+	// Example: 1
+	Places int64 `json:"places"`
+
+	// Short How much more time they need, one after the other, than their windows have, by estimate; missing if they fit.
+	//
+	// Example: 40m
+	Short string `json:"short,omitempty,omitzero"`
+
+	// Start From when.
+	Start time.Time `json:"start"`
+
+	// What What is wanted.
+	//
+	// Example: server/ctl1
+	What string `json:"what,omitempty,omitzero"`
+
+	// Who The schedules that want it, as SERVER/NAME or SERVICE/NAME, the first ten.
+	//
+	// Example: ["api-extension/weekly","ctl1/weekend"]
+	Who []string `json:"who"`
+
+	// Why Of a freeze: its reason. Of what can't be opened: why.
+	//
+	// Example: Holiday season
+	Why string `json:"why,omitempty,omitzero"`
+}
+
+// Clashes What schedules want at once in the coming days.
+type Clashes struct {
+	// From From when was looked.
+	From time.Time `json:"from"`
+
+	// Items The clashes, by start; at most 500.
+	Items []Clash `json:"items"`
+
+	// Looked How many schedules were looked at.
+	//
+	// Example: 12
+	Looked int64 `json:"looked"`
+
+	// Partial Whether there are more schedules than are looked at, 10000: then those of services, and of servers that are in a group or have members of a service, were looked at first.
+	Partial bool `json:"partial,omitempty,omitzero"`
+
+	// To Until when.
+	To time.Time `json:"to"`
+
+	// Total How many there are.
+	//
+	// Example: 1
+	Total int64 `json:"total"`
 }
 
 // Compliance How far each server is behind.
@@ -846,6 +1003,9 @@ type Group struct {
 	// Example: ["web-1"]
 	Canaries []string `json:"canaries"`
 
+	// Held Its places that are held, and by whom; where one group is asked for.
+	Held []Claim `json:"held,omitempty,omitzero"`
+
 	// MaxUnavailable How many members may be disrupted or down at once.
 	//
 	// Example: 1
@@ -878,6 +1038,9 @@ type Group struct {
 	//
 	// Example: 2
 	StopAfter int64 `json:"stopAfter"`
+
+	// Window When a run may disrupt.
+	Window Window `json:"window,omitempty,omitzero"`
 }
 
 // GroupInput What is said of a redundancy group.
@@ -887,10 +1050,20 @@ type GroupInput struct {
 	// Example: ["web-1"]
 	Canaries []string `json:"canaries,omitempty,omitzero"`
 
+	// Duration How long that window stays open, a duration from 1m to 24h; needed with rrule or weekly.
+	//
+	// Example: 2h
+	Duration string `json:"duration,omitempty,omitzero"`
+
 	// MaxUnavailable How many members may be disrupted or down at once; 1 if left out.
 	//
 	// Example: 1
 	MaxUnavailable int64 `json:"maxUnavailable,omitempty,omitzero"`
+
+	// RRule When the window opens in which its nodes may restart themselves (FleetLock), as RFC 5545 writes it; they may not if left out.
+	//
+	// Example: DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=DAILY
+	RRule string `json:"rrule,omitempty,omitzero"`
 
 	// Soak How long the canaries must have run well before the others follow, a duration up to 60d.
 	//
@@ -901,6 +1074,9 @@ type GroupInput struct {
 	//
 	// Example: 2
 	StopAfter int64 `json:"stopAfter,omitempty,omitzero"`
+
+	// Weekly A window that opens once a week.
+	Weekly *Weekly `json:"weekly,omitempty"`
 }
 
 // GroupList All redundancy groups of a project.
@@ -926,6 +1102,40 @@ type GroupMember struct {
 	//
 	// Example: web-1
 	Name string `json:"name"`
+}
+
+// HeldClaim What a person holds.
+type HeldClaim struct {
+	// By Who holds it.
+	//
+	// Example: user/alice
+	By string `json:"by"`
+
+	// Claims What is held.
+	//
+	// Example: ["server/web-1"]
+	Claims []string `json:"claims"`
+
+	// ID Given by Upkeep; what to give to release it.
+	//
+	// Example: 0199f3c8-44e1-7b57-b6d0-2ce8f91a7d35
+	ID string `json:"id"`
+
+	// Project Whose it is.
+	//
+	// Example: default
+	Project string `json:"project"`
+
+	// Reason What for.
+	//
+	// Example: new disk
+	Reason string `json:"reason"`
+
+	// Since Since when.
+	Since time.Time `json:"since"`
+
+	// Until When it ends by itself.
+	Until time.Time `json:"until"`
 }
 
 // Image One version of what servers are made from.
@@ -1198,6 +1408,11 @@ type NamedRunbookInput struct {
 	// Example: 5m
 	Budget string `json:"budget,omitempty,omitzero"`
 
+	// Claims What a run of it claims besides the service and its servers, so that no two runs hold it at once: KIND/NAME; region or cluster alone for the one that the service's label names.
+	//
+	// Example: ["loadbalancer/internal"]
+	Claims []string `json:"claims,omitempty,omitzero"`
+
 	// Description What a person should know who runs it.
 	Description string `json:"description,omitempty,omitzero"`
 
@@ -1309,7 +1524,7 @@ type NewToken struct {
 	// Example: default
 	Project string `json:"project,omitempty,omitzero"`
 
-	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.
+	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project; a node asks whether it may restart itself (FleetLock), and no more.
 	Role Role `json:"role"`
 
 	// Secret What is sent as bearer token. It is shown this once: a repeated request is answered without it.
@@ -1819,7 +2034,7 @@ type Result struct {
 	Would []Change `json:"would"`
 }
 
-// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.
+// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project; a node asks whether it may restart itself (FleetLock), and no more.
 type Role string
 
 // Rollout A release on its way through its train.
@@ -2592,6 +2807,11 @@ type Runbook struct {
 	// Changed When it was last changed.
 	Changed time.Time `json:"changed,omitempty,omitzero"`
 
+	// Claims What a run of it claims besides the service and its servers, so that no two runs hold it at once: KIND/NAME; region or cluster alone for the one that the service's label names.
+	//
+	// Example: ["loadbalancer/internal"]
+	Claims []string `json:"claims,omitempty,omitzero"`
+
 	// Description What a person should know who runs it.
 	Description string `json:"description,omitempty,omitzero"`
 
@@ -2728,6 +2948,11 @@ type RunbookInput struct {
 	//
 	// Example: 5m
 	Budget string `json:"budget,omitempty,omitzero"`
+
+	// Claims What a run of it claims besides the service and its servers, so that no two runs hold it at once: KIND/NAME; region or cluster alone for the one that the service's label names.
+	//
+	// Example: ["loadbalancer/internal"]
+	Claims []string `json:"claims,omitempty,omitzero"`
 
 	// Description What a person should know who runs it.
 	Description string `json:"description,omitempty,omitzero"`
@@ -2876,7 +3101,7 @@ type RunbookStep struct {
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
-// Schedule A window on a server, and what is to be done in it.
+// Schedule A window on a server or service, and what is to be done in it.
 type Schedule struct {
 	// Changed When a person last changed it.
 	Changed time.Time `json:"changed,omitempty,omitzero"`
@@ -3322,6 +3547,11 @@ type ServerList struct {
 
 // Service Replicas that do the same, of which a quorum must always be up.
 type Service struct {
+	// Claims What every run on it claims besides its servers.
+	//
+	// Example: ["database/keystone"]
+	Claims []string `json:"claims,omitempty,omitzero"`
+
 	// Created When it was made known.
 	Created time.Time `json:"created,omitempty,omitzero"`
 
@@ -3427,6 +3657,11 @@ type ServiceForecastInput struct {
 
 // ServiceInput What is said of a service.
 type ServiceInput struct {
+	// Claims What every run on it claims besides its servers, so that no two hold it at once: KIND/NAME; region or cluster alone for the one that its label names.
+	//
+	// Example: ["database/keystone"]
+	Claims []string `json:"claims,omitempty,omitzero"`
+
 	// Labels Free to use: at most 32, each name and value at most 256 bytes.
 	//
 	// Example: {"site":"fra1"}
@@ -3875,7 +4110,7 @@ type Token struct {
 	// Example: default
 	Project string `json:"project,omitempty,omitzero"`
 
-	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.
+	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project; a node asks whether it may restart itself (FleetLock), and no more.
 	Role Role `json:"role"`
 }
 
@@ -3896,7 +4131,7 @@ type TokenInput struct {
 	// Example: default
 	Project string `json:"project,omitempty,omitzero"`
 
-	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.
+	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project; a node asks whether it may restart itself (FleetLock), and no more.
 	Role Role `json:"role"`
 }
 
@@ -4333,7 +4568,7 @@ type Whoami struct {
 	// Example: default
 	Project string `json:"project,omitempty,omitzero"`
 
-	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.
+	// Role What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project; a node asks whether it may restart itself (FleetLock), and no more.
 	Role Role `json:"role"`
 }
 
@@ -4448,6 +4683,42 @@ type LatestImageParams struct {
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
 }
 
+// ListClaimsParams defines parameters for ListClaims.
+type ListClaimsParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Limit How many at most; 0 is 1000.
+	Limit int64 `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// ByHand Only what persons and nodes hold, and not what runs hold.
+	ByHand bool `form:"byHand,omitempty" json:"byHand,omitempty,omitzero"`
+
+	// After Only those after this key: a page's next.
+	After string `form:"after,omitempty" json:"after,omitempty,omitzero"`
+}
+
+// ClaimParams defines parameters for Claim.
+type ClaimParams struct {
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ReleaseClaimParams defines parameters for ReleaseClaim.
+type ReleaseClaimParams struct {
+	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
+	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// ListClashesParams defines parameters for ListClashes.
+type ListClashesParams struct {
+	// Project The project; the token's own if empty.
+	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Days How many days are looked through; 14 if left out.
+	Days int64 `form:"days,omitempty" json:"days,omitempty,omitzero"`
+}
+
 // GetComplianceParams defines parameters for GetCompliance.
 type GetComplianceParams struct {
 	// Project The project; the token's own if empty.
@@ -4476,6 +4747,9 @@ type DeleteFreezeParams struct {
 type ListGroupsParams struct {
 	// Project The project; the token's own if empty.
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
 }
 
 // DeleteGroupParams defines parameters for DeleteGroup.
@@ -4491,12 +4765,18 @@ type DeleteGroupParams struct {
 type GetGroupParams struct {
 	// Project The project; the token's own if empty.
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
 }
 
 // PutGroupParams defines parameters for PutGroup.
 type PutGroupParams struct {
 	// Project The project; the token's own if empty.
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
+
+	// Lang The language of sentences; otherwise what Accept-Language prefers, else English.
+	Lang string `form:"lang,omitempty" json:"lang,omitempty,omitzero"`
 
 	// IdempotencyKey Any text of printable ASCII that is new for a new request. The same request with the same key is done once, for a day.
 	IdempotencyKey string `json:"Idempotency-Key,omitempty,omitzero"`
@@ -5324,6 +5604,72 @@ func (c *Client) LatestImage(ctx context.Context, channel string, params *Latest
 	return &out, nil
 }
 
+// ListClaims calls GET /v1/claims: list what is held.
+//
+// Lists what runs hold while they disrupt, what persons hold by hand, and what nodes hold that restart themselves.
+// params may be nil.
+func (c *Client) ListClaims(ctx context.Context, params *ListClaimsParams) (*ClaimList, error) {
+	r := request{method: "GET", path: "/v1/claims"}
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("limit", params.Limit)
+		r.query("byHand", params.ByHand)
+		r.query("after", params.After)
+	}
+	var out ClaimList
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// Claim calls POST /v1/claims: claim something.
+//
+// Holds what is named until its time is over or it is released: runs that need it wait, and say for whom. Who holds just that already holds it for so long from now. It is a conflict if somebody else holds some of it.
+// params may be nil.
+func (c *Client) Claim(ctx context.Context, body ClaimInput, params *ClaimParams) (*HeldClaim, error) {
+	r := request{method: "POST", path: "/v1/claims"}
+	r.body = body
+	if params != nil {
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	var out HeldClaim
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
+// ReleaseClaim calls DELETE /v1/claims/{claim}: release a claim.
+//
+// Gives back what a person holds, or a node that does not come back. What a run holds, it gives back itself.
+// params may be nil.
+func (c *Client) ReleaseClaim(ctx context.Context, claim string, params *ReleaseClaimParams) error {
+	r := request{method: "DELETE", path: "/v1/claims/{claim}"}
+	r.in("claim", claim)
+	if params != nil {
+		r.header("Idempotency-Key", params.IdempotencyKey)
+	}
+	return c.do(ctx, r, nil)
+}
+
+// ListClashes calls GET /v1/clashes: preview clashes.
+//
+// Looks through the windows of all schedules of a project in the coming days, with what they claim and about how long they need it: which of them want the same thing at once, by how much they do not fit one after the other, and which windows are swallowed by freezes.
+// params may be nil.
+func (c *Client) ListClashes(ctx context.Context, params *ListClashesParams) (*Clashes, error) {
+	r := request{method: "GET", path: "/v1/clashes"}
+	if params != nil {
+		r.query("project", params.Project)
+		r.query("days", params.Days)
+	}
+	var out Clashes
+	if err := c.do(ctx, r, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
+}
+
 // GetCompliance calls GET /v1/compliance: show who is behind.
 //
 // Tells how far each server is behind: what is pending, for how long it has been known, and when it is due. The worst come first. In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
@@ -5394,6 +5740,7 @@ func (c *Client) ListGroups(ctx context.Context, params *ListGroupsParams) (*Gro
 	r := request{method: "GET", path: "/v1/groups"}
 	if params != nil {
 		r.query("project", params.Project)
+		r.query("lang", params.Lang)
 	}
 	var out GroupList
 	if err := c.do(ctx, r, &out); err != nil {
@@ -5425,6 +5772,7 @@ func (c *Client) GetGroup(ctx context.Context, group string, params *GetGroupPar
 	r.in("group", group)
 	if params != nil {
 		r.query("project", params.Project)
+		r.query("lang", params.Lang)
 	}
 	var out Group
 	if err := c.do(ctx, r, &out); err != nil {
@@ -5443,6 +5791,7 @@ func (c *Client) PutGroup(ctx context.Context, group string, body GroupInput, pa
 	r.body = body
 	if params != nil {
 		r.query("project", params.Project)
+		r.query("lang", params.Lang)
 		r.header("Idempotency-Key", params.IdempotencyKey)
 	}
 	var out Group
@@ -6875,4 +7224,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 f0798cbb599c26ef38dbed1f2ec958ab11ee6ae1c4865579815d555fdd1b5655.
+// From the document with the SHA-256 6807a5d5093964aa62b51c5377bbe9468dacccd9386aaa00796507afe094e2af.

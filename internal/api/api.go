@@ -134,6 +134,8 @@ func (d *door) open(mux *http.ServeMux) {
 	d.trains()
 	d.rollouts()
 	d.freezes()
+	d.claims()
+	d.clashes()
 	d.images()
 	d.channels()
 	d.runs()

@@ -21,8 +21,8 @@ type Level string
 
 // Schema puts the roles into the document once, under a name.
 func (Role) Schema(r huma.Registry) *huma.Schema {
-	return named(r, "Role", "What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project.",
-		"operator", "member", "viewer")
+	return named(r, "Role", "What a token may do: an operator everything, everywhere; a member everything in its project but tokens; a viewer looks at its project; a node asks whether it may restart itself (FleetLock), and no more.",
+		"operator", "member", "viewer", "node")
 }
 
 // ImageState is where an image is in its life.

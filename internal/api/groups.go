@@ -17,6 +17,8 @@ type Group struct {
 	Canaries       []string      `json:"canaries" doc:"The names of members that are updated before the others." example:"[\"web-1\"]"`
 	Soak           string        `json:"soak,omitempty" doc:"How long the canaries must have run well before the others follow, a duration." example:"24h"`
 	StopAfter      int           `json:"stopAfter" doc:"How many members' newest updates may fail before the others stop; 0: they never do." example:"2"`
+	Window         *Window       `json:"window,omitempty" doc:"When its nodes may restart themselves (FleetLock); missing if they may not."`
+	Held           []Claim       `json:"held,omitempty" doc:"Its places that are held, and by whom; where one group is asked for."`
 	Members        []GroupMember `json:"members" doc:"The servers that name it, by name."`
 	Revision       int64         `json:"revision" doc:"Counts its changes; 0 if nobody has described it." example:"1"`
 }
@@ -40,18 +42,29 @@ type GroupInput struct {
 	Canaries       []string `json:"canaries,omitempty" maxItems:"500" doc:"The names of members that are updated before the others. While one of them is not there, the others wait." example:"[\"web-1\"]"`
 	Soak           string   `json:"soak,omitempty" doc:"How long the canaries must have run well before the others follow, a duration up to 60d." example:"24h"`
 	StopAfter      int      `json:"stopAfter,omitempty" minimum:"0" maximum:"500" doc:"How many members' newest updates may fail before the others stop; they never do if left out." example:"2"`
+	RRule          string   `json:"rrule,omitempty" maxLength:"4096" doc:"When the window opens in which its nodes may restart themselves (FleetLock), as RFC 5545 writes it; they may not if left out." example:"DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=DAILY"`
+	Weekly         *Weekly  `json:"weekly,omitempty" doc:"When that window opens, in place of rrule: once a week."`
+	Duration       string   `json:"duration,omitempty" doc:"How long that window stays open, a duration from 1m to 24h; needed with rrule or weekly." example:"2h"`
 }
 
 type (
-	listGroupsIn  struct{ InProject }
+	listGroupsIn struct {
+		InProject
+		Tongue
+	}
 	listGroupsOut struct{ Body GroupList }
 	GroupPath     struct {
 		Group string `path:"group" maxLength:"63" doc:"The group's name." example:"web"`
 		InProject
 	}
+	getGroupIn struct {
+		GroupPath
+		Tongue
+	}
 	groupOut   struct{ Body Group }
 	putGroupIn struct {
 		GroupPath
+		Tongue
 		Keyed
 		Body GroupInput
 	}
@@ -92,15 +105,15 @@ func (d *door) listGroups(ctx context.Context, c desk.Caller, in *listGroupsIn) 
 	if err != nil {
 		return nil, err
 	}
-	return &listGroupsOut{GroupList{list(all, groupOf)}}, nil
+	return &listGroupsOut{GroupList{list(all, groupIn(in.lang()))}}, nil
 }
 
-func (d *door) getGroup(ctx context.Context, c desk.Caller, in *GroupPath) (*groupOut, error) {
+func (d *door) getGroup(ctx context.Context, c desk.Caller, in *getGroupIn) (*groupOut, error) {
 	g, err := d.desk.Group(ctx, c, in.Project, in.Group)
 	if err != nil {
 		return nil, err
 	}
-	return &groupOut{groupOf(g)}, nil
+	return &groupOut{groupIn(in.lang())(g)}, nil
 }
 
 func (d *door) putGroup(ctx context.Context, c desk.Caller, in *putGroupIn) (*putGroupOut, error) {
@@ -108,10 +121,19 @@ func (d *door) putGroup(ctx context.Context, c desk.Caller, in *putGroupIn) (*pu
 	if err != nil {
 		return nil, err
 	}
-	rules, made, err := d.desk.PutGroup(ctx, c, desk.GroupSpec{
+	spec := desk.GroupSpec{
 		Project: in.Project, Name: in.Group, MaxUnavailable: in.Body.MaxUnavailable,
 		Canaries: in.Body.Canaries, Soak: soak, StopAfter: in.Body.StopAfter,
-	})
+	}
+	if in.Body.RRule != "" || in.Body.Weekly != nil {
+		if spec.RRule, err = rruleOf(in.Body.RRule, in.Body.Weekly); err != nil {
+			return nil, err
+		}
+	}
+	if spec.Duration, err = parseDuration("duration", in.Body.Duration); err != nil {
+		return nil, err
+	}
+	rules, made, err := d.desk.PutGroup(ctx, c, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -119,16 +141,29 @@ func (d *door) putGroup(ctx context.Context, c desk.Caller, in *putGroupIn) (*pu
 	if err != nil {
 		return nil, err
 	}
-	return &putGroupOut{created(made), groupOf(g)}, nil
+	return &putGroupOut{created(made), groupIn(in.lang())(g)}, nil
 }
 
 func (d *door) deleteGroup(ctx context.Context, c desk.Caller, in *deleteGroupIn) (*done, error) {
 	return nil, d.desk.DeleteGroup(ctx, c, in.Project, in.Group)
 }
 
+func groupIn(lang string) func(desk.Group) Group {
+	return func(g desk.Group) Group {
+		out := groupOf(g)
+		if w := g.Rules.Window; !w.Recurrence.IsZero() {
+			out.Window = &Window{
+				RRule: w.Recurrence.String(), Duration: duration(w.Duration), Zone: w.Recurrence.Zone().String(), Words: w.Recurrence.Words(lang),
+			}
+		}
+		return out
+	}
+}
+
 func groupOf(g desk.Group) Group {
 	r := g.Rules
 	return Group{
+		Held:    list(g.Held, claimOf),
 		Project: r.Project, Name: r.Name, MaxUnavailable: r.Room(), Canaries: texts(r.Canaries),
 		Soak: optional(r.Soak), StopAfter: r.StopAfter, Revision: r.Revision,
 		Members: list(g.Members, func(t fleet.Target) GroupMember {

@@ -69,6 +69,7 @@ func (o operation) scope(t *testing.T) string {
 
 // bodies are good ones, for the operations that want one; what they name does not exist.
 var bodies = map[string]string{
+	"claim":              `{"claims":["database/nothing"],"for":"1h","reason":"because"}`,
 	"abortRun":           `{"reason":"because"}`,
 	"announceRun":        `{"text":"told"}`,
 	"approveRun":         `{"step":"g1.contract"}`,

@@ -136,6 +136,7 @@ type RunbookInput struct {
 	Params         []RunbookParam `json:"params,omitempty" maxItems:"32" doc:"Values that a run is given. Steps use them as {{param.NAME}}."`
 	Targets        *BookTargets   `json:"targets,omitempty" doc:"Which members are maintained; all if left out. The others count for the quorum and for proofs."`
 	Order          MemberOrder    `json:"order,omitempty" doc:"In which order they are maintained. Left out: the oldest first if the ages of all are known, else as listed." example:"listed"`
+	Claims         []string       `json:"claims,omitempty" maxItems:"32" doc:"What a run of it claims besides the service and its servers, so that no two runs hold it at once: KIND/NAME; region or cluster alone for the one that the service's label names." example:"[\"loadbalancer/internal\"]"`
 	MaxUnavailable int            `json:"maxUnavailable,omitempty" minimum:"0" maximum:"200" doc:"How many members may be out at once; 1 if left out." example:"1"`
 	Batches        []int          `json:"batches,omitempty" maxItems:"32" doc:"How many members are in the first batch, the second and so on; the last one repeats. A batch begins when the one before it is through. Never more than maxUnavailable. All are in one batch if left out." example:"[1,2]"`
 	Pause          string         `json:"pause,omitempty" doc:"How long nothing is begun between two batches, a duration up to 24h." example:"10m"`
@@ -223,7 +224,7 @@ func (l *lengths) read(field, text string) time.Duration {
 func (in RunbookInput) book(name string) (runbook.Book, error) {
 	var l lengths
 	b := runbook.Book{
-		Name: name, Title: in.Title, Description: in.Description, MaxUnavailable: max(in.MaxUnavailable, 1), Budget: l.read("budget", in.Budget),
+		Name: name, Title: in.Title, Description: in.Description, Claims: in.Claims, MaxUnavailable: max(in.MaxUnavailable, 1), Budget: l.read("budget", in.Budget),
 		Order: runbook.Order(in.Order), Batches: in.Batches, Pause: l.read("pause", in.Pause),
 		Params: each(in.Params, func(p RunbookParam) runbook.Param {
 			return runbook.Param{
@@ -283,7 +284,7 @@ func runbookOf(s runbook.Stored) Runbook {
 	return Runbook{
 		Project: s.Project, Changed: s.Changed.UTC(), Revision: s.Revision,
 		NamedRunbookInput: NamedRunbookInput{Name: b.Name, RunbookInput: RunbookInput{
-			Title: b.Title, Description: b.Description, MaxUnavailable: max(b.MaxUnavailable, 1), Budget: optional(b.Budget), ErrorBudget: errorsOf(b.ErrorBudget),
+			Title: b.Title, Description: b.Description, Claims: b.Claims, MaxUnavailable: max(b.MaxUnavailable, 1), Budget: optional(b.Budget), ErrorBudget: errorsOf(b.ErrorBudget),
 			Targets: targetsOf(b.Targets), Order: MemberOrder(b.Order), Batches: b.Batches, Pause: optional(b.Pause),
 			Params: each(b.Params, func(p runbook.Param) RunbookParam {
 				return RunbookParam{

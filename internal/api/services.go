@@ -22,6 +22,7 @@ type Service struct {
 	Members   []ServiceMember   `json:"members" doc:"The replicas, in the order in which they are maintained; where their ages are known, the oldest goes first."`
 	Proxies   []ServiceProxy    `json:"proxies" doc:"The load balancers in front of it."`
 	Probe     *ServiceProbe     `json:"probe,omitempty" doc:"What is asked all the while a run is open on it; missing if nothing is."`
+	Claims    []string          `json:"claims,omitempty" doc:"What every run on it claims besides its servers." example:"[\"database/keystone\"]"`
 	Schedules []ScheduleBrief   `json:"schedules" doc:"Its schedules."`
 	OpenRuns  []RunSummary      `json:"openRuns" doc:"Runs that have not ended."`
 	Created   time.Time         `json:"created,omitzero" doc:"When it was made known."`
@@ -69,6 +70,7 @@ type ServiceInput struct {
 	Labels  map[string]string `json:"labels,omitempty" doc:"Free to use: at most 32, each name and value at most 256 bytes." example:"{\"site\":\"fra1\"}"`
 	Quorum  int               `json:"quorum,omitempty" minimum:"0" maximum:"200" doc:"How many members must always stay up; less than there are. Those that a runbook's maxUnavailable leaves, if left out." example:"2"`
 	Manager string            `json:"manager,omitempty" maxLength:"63" doc:"The name of the server on which things are run that are about the whole service, such as the one with Ansible or the OpenStack client." example:"mgr1"`
+	Claims  []string          `json:"claims,omitempty" maxItems:"32" doc:"What every run on it claims besides its servers, so that no two hold it at once: KIND/NAME; region or cluster alone for the one that its label names." example:"[\"database/keystone\"]"`
 	With    map[string]string `json:"with,omitempty" maxProperties:"32" doc:"What runbooks may ask of the service, as {{service.KEY}}: keys of letters and digits, values of up to 1024 bytes."`
 	Members []ServiceMember   `json:"members" maxItems:"200" doc:"The replicas, in the order in which they are to be maintained."`
 	Probe   *ServiceProbe     `json:"probe,omitempty" doc:"What is asked all the while a run is open on it, so that it is known what its users saw; nothing if left out."`
@@ -241,7 +243,7 @@ func (d *door) simulateRunbook(ctx context.Context, c desk.Caller, in *simulateS
 func (in ServiceInput) fleet() (fleet.Service, error) {
 	var l lengths
 	s := fleet.Service{
-		Quorum: in.Quorum, Manager: in.Manager, With: in.With,
+		Quorum: in.Quorum, Manager: in.Manager, Claims: in.Claims, With: in.With,
 		Members: list(in.Members, func(m ServiceMember) fleet.Member { return fleet.Member(m) }),
 		Proxies: list(in.Proxies, func(p ServiceProxy) fleet.Proxy { return fleet.Proxy(p) }),
 	}
@@ -267,7 +269,7 @@ func probeOf(p fleet.Probe) *ServiceProbe {
 func serviceOf(s desk.Service, lang string) Service {
 	t := s.Target
 	return Service{
-		ID: t.ID, Project: t.Project, Name: t.Name, Labels: notNil(t.Labels), Quorum: t.Service.Quorum, Manager: t.Service.Manager, With: notNil(t.Service.With),
+		ID: t.ID, Project: t.Project, Name: t.Name, Labels: notNil(t.Labels), Quorum: t.Service.Quorum, Manager: t.Service.Manager, Claims: t.Service.Claims, With: notNil(t.Service.With),
 		Members: list(t.Service.Members, func(m fleet.Member) ServiceMember {
 			m.Born = m.Born.UTC()
 			return ServiceMember(m)

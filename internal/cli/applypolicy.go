@@ -65,6 +65,7 @@ type groupDoc struct {
 	Canaries       []string `yaml:"canaries"`
 	Soak           string   `yaml:"soak"`
 	StopAfter      int64    `yaml:"stopAfter"`
+	WindowDoc      `yaml:",inline"`
 }
 
 // durations are the texts of a window that must be durations, by their fields.
@@ -105,7 +106,10 @@ func (d *document) checkGroup() error {
 	if d.group.Name == "" {
 		return d.missing("name")
 	}
-	return d.checkDurations(map[string]string{"soak": d.group.Soak})
+	if g := d.group; (g.RRule != "" || g.Weekly != nil) && g.Duration == "" {
+		return d.missing("duration")
+	}
+	return d.checkDurations(map[string]string{"soak": d.group.Soak, "duration": d.group.Duration})
 }
 
 func (w *WindowDoc) weekly() *client.Weekly {
@@ -138,7 +142,9 @@ func (p *updatePolicyDoc) input() client.UpdatePolicyInput {
 }
 
 func (g *groupDoc) input() client.GroupInput {
-	return client.GroupInput{MaxUnavailable: g.MaxUnavailable, Canaries: g.Canaries, Soak: g.Soak, StopAfter: g.StopAfter}
+	return client.GroupInput{
+		MaxUnavailable: g.MaxUnavailable, Canaries: g.Canaries, Soak: g.Soak, StopAfter: g.StopAfter, RRule: g.RRule, Weekly: g.weekly(), Duration: g.Duration,
+	}
 }
 
 // is reports whether a policy is as the document says; what it leaves out is as
@@ -184,7 +190,11 @@ func (p *updatePolicyDoc) is(have client.UpdatePolicy) bool {
 
 func (g *groupDoc) is(have *client.Group) bool {
 	return max(g.MaxUnavailable, 1) == have.MaxUnavailable && slices.Equal(g.Canaries, have.Canaries) &&
-		sameLength(g.Soak, have.Soak) && g.StopAfter == have.StopAfter
+		sameLength(g.Soak, have.Soak) && g.StopAfter == have.StopAfter && g.sameWindow(have.Window)
+}
+
+func (g *groupDoc) sameWindow(have client.Window) bool {
+	return g.RRule == have.RRule && sameLength(g.Duration, have.Duration)
 }
 
 // isOn is what "enabled" says; left out it is true.

@@ -178,6 +178,8 @@ func (d *document) windows() (all []spot) {
 		add(&d.schedule.WindowDoc, d.schedule.Policy)
 	case d.policy != nil:
 		add(&d.policy.WindowDoc, d.policy.Policy)
+	case d.group != nil:
+		add(&d.group.WindowDoc, nil)
 	}
 	return all
 }
@@ -233,6 +235,8 @@ func (s *session) previewOf(ctx context.Context, d *document, w *WindowDoc) (*cl
 		in.Project = s.projectOf(d.schedule.Project)
 	case d.policy != nil:
 		in.Project = s.projectOf(d.policy.Project)
+	case d.group != nil:
+		in.Project = s.projectOf(d.group.Project)
 	}
 	return ask(ctx, func(ctx context.Context) (*client.WindowPreview, error) { return s.PreviewWindows(ctx, in, nil) })
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -57,7 +58,7 @@ func (d *document) checkRunbook() error {
 // input is what is sent under the runbook's name.
 func (r *RunbookDoc) input() client.RunbookInput {
 	return client.RunbookInput{
-		Title: r.Title, Description: r.Description, Params: r.Params, MaxUnavailable: r.MaxUnavailable, Budget: r.Budget, ErrorBudget: r.ErrorBudget,
+		Title: r.Title, Description: r.Description, Params: r.Params, Claims: r.Claims, MaxUnavailable: r.MaxUnavailable, Budget: r.Budget, ErrorBudget: r.ErrorBudget,
 		Targets: r.Targets, Order: r.Order, Batches: r.Batches, Pause: r.Pause,
 		Prove: r.Prove, Before: r.Before, Member: r.Member, After: r.After,
 	}
@@ -67,7 +68,7 @@ func (r *RunbookDoc) input() client.RunbookInput {
 // are written.
 func (r *RunbookDoc) is(have *client.Runbook) bool {
 	return plainBook(r.input()) == plainBook(client.RunbookInput{
-		Title: have.Title, Description: have.Description, Params: have.Params, MaxUnavailable: have.MaxUnavailable, Budget: have.Budget, ErrorBudget: have.ErrorBudget,
+		Title: have.Title, Description: have.Description, Params: have.Params, Claims: have.Claims, MaxUnavailable: have.MaxUnavailable, Budget: have.Budget, ErrorBudget: have.ErrorBudget,
 		Targets: have.Targets, Order: have.Order, Batches: have.Batches, Pause: have.Pause,
 		Prove: have.Prove, Before: have.Before, Member: have.Member, After: have.After,
 	})
@@ -117,7 +118,7 @@ func plainLength(text string) string {
 
 // is reports whether a service is as the document says.
 func (d *ServiceDoc) is(have *client.Service) bool {
-	same := d.Quorum == have.Quorum && d.Manager == have.Manager && maps.Equal(d.Labels, have.Labels) && maps.Equal(d.With, have.With) &&
+	same := d.Quorum == have.Quorum && d.Manager == have.Manager && slices.Equal(d.Claims, have.Claims) && maps.Equal(d.Labels, have.Labels) && maps.Equal(d.With, have.With) &&
 		len(d.Members) == len(have.Members) && len(d.Proxies) == len(have.Proxies)
 	for i := 0; same && i < len(d.Members); i++ {
 		a, b := d.Members[i], have.Members[i]

@@ -79,13 +79,13 @@ type document struct {
 var kinds = map[string][]string{
 	"Server": {"kind", "project", "name", "group", "labels", "image", "management", "updatePolicy"},
 	"Policy": {"kind", "project", "name", "description", "default", "enabled", "spread", "zone", "rrule", "weekly", "duration", "missed", "policy"},
-	"Group":  {"kind", "project", "name", "maxUnavailable", "canaries", "soak", "stopAfter"},
+	"Group":  {"kind", "project", "name", "maxUnavailable", "canaries", "soak", "stopAfter", "rrule", "weekly", "duration"},
 	"Image": {"kind", "project", "channel", "version", "arch", "active", "name", "distro", "osVersion",
 		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
 	"Schedule": {"kind", "project", "server", "service", "name", "runbook", "params", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
-	"Service":  {"kind", "project", "name", "labels", "quorum", "manager", "with", "members", "proxies", "probe"},
-	"Runbook":  {"kind", "project", "name", "title", "description", "params", "targets", "order", "maxUnavailable", "batches", "pause", "budget", "errorBudget", "prove", "before", "member", "after"},
+	"Service":  {"kind", "project", "name", "labels", "quorum", "manager", "claims", "with", "members", "proxies", "probe"},
+	"Runbook":  {"kind", "project", "name", "title", "description", "params", "targets", "order", "claims", "maxUnavailable", "batches", "pause", "budget", "errorBudget", "prove", "before", "member", "after"},
 }
 
 // name is how a person names what the document is about.

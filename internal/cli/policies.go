@@ -256,7 +256,11 @@ func (a *app) tellGroup(w io.Writer, g *client.Group) {
 		stops = "after " + count(g.StopAfter, "failure")
 	}
 	pairs(w, "Group", g.Name, "Project", g.Project, "Described", described, "Down at once", fmt.Sprint(g.MaxUnavailable),
-		"Canaries", strings.Join(g.Canaries, ", "), "Soak", g.Soak, "Stops", stops)
+		"Canaries", strings.Join(g.Canaries, ", "), "Soak", g.Soak, "Stops", stops, "Nodes restart", restartWords(g.Window))
+	if len(g.Held) > 0 {
+		fmt.Fprintln(w, "\nHeld")
+		a.claimTable(g.Held).print(w, "  ")
+	}
 	if len(g.Members) == 0 {
 		return
 	}
@@ -270,6 +274,14 @@ func (a *app) tellGroup(w io.Writer, g *client.Group) {
 		t.add(m.Name, canary, a.lastUpdate(m.LastUpdate))
 	}
 	t.dropEmpty().print(w, "  ")
+}
+
+// restartWords is when a group's nodes may restart themselves; empty if they may not.
+func restartWords(w client.Window) string {
+	if w.RRule == "" {
+		return ""
+	}
+	return w.Words + ", for " + w.Duration
 }
 
 // lastUpdate is how a server's newest update ended, and when.

@@ -148,7 +148,12 @@ func (s *session) whyService(ctx context.Context, service *client.Service) error
 		}
 		runs = append(runs, run)
 	}
+	held, err := s.heldOf(ctx, "service/"+service.Name)
+	if err != nil {
+		return err
+	}
 	return s.app.show(service, func(w io.Writer) {
+		s.app.tellHeld(w, held)
 		for _, r := range runs {
 			s.app.tellRunWhy(w, r)
 		}

@@ -58,7 +58,8 @@ func (a *app) createToken() *cobra.Command {
 
   operator  may do everything, everywhere
   member    may do everything in its project but make tokens
-  viewer    may look at its project`,
+  viewer    may look at its project
+  node      may ask whether a node may restart itself (FleetLock), and no more`,
 		Example: `  upkeep tokens create ci --role member --only default --expires 2160h`,
 		Args:    takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -88,7 +89,7 @@ func (a *app) createToken() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&role, "role", "", "operator, member or viewer (required)")
+	cmd.Flags().StringVar(&role, "role", "", "operator, member, viewer or node (required)")
 	cmd.Flags().StringVar(&in.Project, "only", "", "the only project that it may touch; every one if not said")
 	cmd.Flags().StringVar(&expires, "expires", "", "when it ends: a time, a day, or a duration such as 2160h; never if not said")
 	_ = cmd.MarkFlagRequired("role")

@@ -75,6 +75,8 @@ Keys that are not listed here are refused.
   canaries: [web-1]        # who is updated before the others
   soak: 1d                 # how long they must have run well before the others
   stopAfter: 2             # the others stop after so many failed updates
+  weekly: {dayOfTheWeek: Saturday, time: "02:00", zone: Europe/Berlin}
+  duration: 4h             # when its nodes may restart themselves (FleetLock)
   ---
   kind: Policy             # what schedules are made from
   name: Tuesdays
@@ -128,6 +130,7 @@ Keys that are not listed here are refused.
   name: api-extension      # no server has this name
   labels: {site: fra1}
   quorum: 2                # members that must always stay up
+  claims: [database/keystone]  # what every run on it holds besides its servers
   with: {backend: api_back}  # what runbooks may ask of it, as {{service.backend}}
   members:                 # in the order in which they are maintained
     - name: ctl1
@@ -153,6 +156,7 @@ Keys that are not listed here are refused.
     - {name: port, type: integer, default: "8090"}
   targets: {labels: {role: control}}  # which members; all if left out
   order: listed            # oldest, listed or reversed
+  claims: [loadbalancer/internal]  # what a run of it holds; region: the service's
   maxUnavailable: 1        # members out at once; 1 if left out
   batches: [1]             # sizes of the first batch, the second, …; the last one repeats
   pause: 10m               # between batches

@@ -52,10 +52,15 @@ func (s *session) whyServer(ctx context.Context, ref string) error {
 		}
 		return s.whyService(ctx, service)
 	}
+	held, err := s.heldOf(ctx, "server/"+server.Name, "group/"+server.Group)
+	if err != nil {
+		return err
+	}
 	return s.app.show(server, func(w io.Writer) {
 		for _, r := range server.OpenRuns {
 			s.app.tellWhy(w, r)
 		}
+		s.app.tellHeld(w, held)
 		if len(server.OpenRuns) == 0 {
 			s.app.tellIdle(w, server)
 		}

@@ -195,8 +195,9 @@ type Claimed struct {
 	Run    run.Run // if it has an id, this holds it; else Hold does
 }
 
-// Claims lists what is held in a project, by key, after the given one.
-func (d *Desk) Claims(ctx context.Context, c Caller, project, after string, limit int) (all []Claimed, err error) {
+// Claims lists what is held in a project, by key, after the given one; or only
+// what no run holds.
+func (d *Desk) Claims(ctx context.Context, c Caller, project, after string, limit int, byHand bool) (all []Claimed, err error) {
 	project = c.scope(project)
 	if err := c.May(identity.Read, project); err != nil {
 		return nil, err
@@ -205,7 +206,11 @@ func (d *Desk) Claims(ctx context.Context, c Caller, project, after string, limi
 		return nil, err
 	}
 	err = d.db.View(ctx, func(tx store.Tx) error {
-		rows, err := tx.Claims(store.ClaimFilter{Project: project, After: after, Limit: limit})
+		list := tx.Claims
+		if byHand {
+			list = func(f store.ClaimFilter) ([]store.Claim, error) { return heldByHand(tx, f) }
+		}
+		rows, err := list(store.ClaimFilter{Project: project, After: after, Limit: limit})
 		if err != nil {
 			return err
 		}
@@ -213,6 +218,20 @@ func (d *Desk) Claims(ctx context.Context, c Caller, project, after string, limi
 		return err
 	})
 	return all, err
+}
+
+// heldByHand is what store.Claims lists, without what runs hold.
+func heldByHand(tx store.Claims, f store.ClaimFilter) (rows []store.Claim, err error) {
+	all, err := tx.Holds(f.Project)
+	for _, h := range all {
+		for _, key := range h.Keys {
+			if key > f.After {
+				rows = append(rows, store.Claim{Key: key, Holder: h.ID, Project: h.Project})
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b store.Claim) int { return strings.Compare(a.Key, b.Key) })
+	return rows[:min(len(rows), f.Limit)], err
 }
 
 func claimed(tx store.Tx, rows []store.Claim) (all []Claimed, err error) {

@@ -136,6 +136,10 @@ type Targets interface {
 	// ServicesOn lists, by id, the services of a project that have a member on
 	// the server of that name.
 	ServicesOn(project, server string) ([]fleet.Target, error)
+	// SharedTargets lists the ids of those of a project that others depend on:
+	// its services, then the servers that are in a group or have members of a
+	// service on them; at most limit.
+	SharedTargets(project string, limit int) ([]string, error)
 	// PutTarget inserts (Revision 0) or replaces by compare-and-set, and
 	// returns what is stored now. It never touches Generation.
 	PutTarget(t fleet.Target) (fleet.Target, error)

@@ -1,5 +1,10 @@
 package window
 
+import (
+	"slices"
+	"time"
+)
+
 // Freeze is a span in which nothing disruptive starts.
 type Freeze struct {
 	ID      string
@@ -27,4 +32,34 @@ func Frozen(freezes []Freeze, span Span) (Freeze, bool) {
 		}
 	}
 	return found, ok
+}
+
+// Longest is the longest part of a span in which no freeze is in force, the
+// first of several; empty if there is none. It takes every freeze it is given
+// to apply.
+func Longest(span Span, freezes []Freeze) Span {
+	ends := []time.Time{span.Start}
+	for _, f := range freezes {
+		if span.Contains(f.Span.End) {
+			ends = append(ends, f.Span.End)
+		}
+	}
+	slices.SortFunc(ends, time.Time.Compare)
+	best := Span{span.Start, span.Start}
+	for _, from := range ends {
+		free := Span{from, span.End}
+		for _, f := range freezes {
+			switch {
+			case !f.Span.Start.Before(f.Span.End):
+			case f.Span.Contains(from):
+				free.End = from
+			case f.Span.Start.After(from) && f.Span.Start.Before(free.End):
+				free.End = f.Span.Start
+			}
+		}
+		if free.End.Sub(free.Start) > best.End.Sub(best.Start) {
+			best = free
+		}
+	}
+	return best
 }

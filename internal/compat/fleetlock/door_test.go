@@ -174,14 +174,14 @@ func TestNodesRestartInTheirGroupsWindow(t *testing.T) {
 		h.back("core-os", "b")
 		h.waits("core-os", "b", "window_closed")
 
-		claims, err := h.desk.Claims(t.Context(), olga, "red", "", 0)
+		claims, err := h.desk.Claims(t.Context(), olga, "red", "", 0, true)
 		h.must(err)
 		if len(claims) == 0 || claims[0].Name != "group/core-os" || claims[0].Hold.Node != "c" {
 			t.Errorf("held: %+v", claims)
 		}
 		// One that never comes back is released by hand.
 		h.must(h.desk.Release(t.Context(), olga, claims[0].Hold.ID))
-		if claims, err = h.desk.Claims(t.Context(), olga, "red", "", 0); err != nil || len(claims) != 0 {
+		if claims, err = h.desk.Claims(t.Context(), olga, "red", "", 0, false); err != nil || len(claims) != 0 {
 			t.Errorf("held: %+v, %v", claims, err)
 		}
 		// Too little of the window is left for a restart.

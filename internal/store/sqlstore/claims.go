@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"slices"
+	"strconv"
 
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
@@ -153,4 +154,13 @@ func (t *tx) setMembers(service fleet.Target) error {
 func (t *tx) ServicesOn(project, server string) ([]fleet.Target, error) {
 	return list(t, "list services", selectTarget+` WHERE id IN (SELECT service FROM service_members WHERE project = $1 AND server = $2) ORDER BY id`,
 		[]any{project, server}, scanTarget)
+}
+
+// SharedTargets implements store.Targets.
+func (t *tx) SharedTargets(project string, limit int) ([]string, error) {
+	query := `SELECT id FROM targets WHERE project = $1 AND (kind = $2 OR grp <> '' OR name IN (SELECT server FROM service_members WHERE project = $1))
+		ORDER BY CASE kind WHEN $2 THEN 0 ELSE 1 END, id LIMIT ` + strconv.Itoa(limit)
+	return list(t, "list targets", query, []any{project, string(fleet.ServiceKind)}, func(row scanner) (id string, err error) {
+		return id, row.Scan(&id)
+	})
 }

@@ -103,4 +103,14 @@ func servicesOn(t *testing.T, open func(*testing.T) store.DB) {
 	same(t, "on b, changed", on("p", "b"), []string{"s2"})
 	update(t, db, func(tx store.Tx) error { return tx.DeleteTarget("s2") })
 	same(t, "on b, removed", on("p", "b"), []string{})
+
+	someone := func(id, group string) fleet.Target {
+		return fleet.Target{ID: id, Project: "p", Name: "name-" + id, Kind: fleet.Server, Group: group}
+	}
+	put(t, db, someone("a1", ""), someone("a2", "web"), fleet.Target{ID: "a3", Project: "p", Name: "a", Kind: fleet.Server}, fleet.Target{ID: "a4", Project: "q", Name: "x", Group: "web"})
+	for limit, want := range map[int][]string{10: {"s1", "a2", "a3"}, 2: {"s1", "a2"}} {
+		var got []string
+		view(t, db, func(tx store.Tx) (err error) { got, err = tx.SharedTargets("p", limit); return err })
+		same(t, "shared", got, want)
+	}
 }

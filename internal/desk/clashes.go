@@ -1,0 +1,213 @@
+package desk
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"upkeep/internal/fault"
+	"upkeep/internal/fleet"
+	"upkeep/internal/identity"
+	"upkeep/internal/run"
+	"upkeep/internal/store"
+	"upkeep/internal/window"
+)
+
+// Limits of a preview of clashes.
+const (
+	ClashDays    = 14
+	maxClashDays = 31
+	maxClashes   = 500    // that are told
+	maxBooked    = 10_000 // schedules that are looked at
+	maxOpenings  = 40     // of one schedule
+)
+
+// Clashes is what the schedules of a project want at once in the coming days.
+type Clashes struct {
+	From, To time.Time
+	Found    []run.Clash // by start, the first maxClashes
+	Total    int
+	Looked   int  // how many schedules were looked at
+	Partial  bool // there are more schedules than are looked at
+}
+
+// Clashes looks through the windows of the coming days: which schedules want
+// the same thing at once, and what freezes leave no time for. Those of services
+// and of servers that others depend on are looked at first, and of all together
+// at most maxBooked, so that a very large fleet has its answer too.
+func (d *Desk) Clashes(ctx context.Context, c Caller, project string, days int) (out Clashes, err error) {
+	project = c.project(project)
+	if err := c.may(identity.Read, project, "project", project); err != nil {
+		return out, err
+	}
+	if days < 1 || days > maxClashDays {
+		return out, fault.Invalid("days", "must be from 1 to %d, not %d", maxClashDays, days)
+	}
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		now := time.Now()
+		b := booker{tx: tx, from: now, to: now.AddDate(0, 0, days), project: project, places: map[string]int{}, seen: map[string]bool{}}
+		if err := b.book(); err != nil {
+			return err
+		}
+		freezes, err := tx.Freezes(project, now)
+		if err != nil {
+			return err
+		}
+		found := append(b.unable, run.Clashes(b.all, b.places, freezes)...)
+		out = Clashes{From: b.from, To: b.to, Found: found[:min(len(found), maxClashes)], Total: len(found), Looked: b.looked, Partial: b.partial}
+		return nil
+	})
+	return out, err
+}
+
+// booker gathers what schedules want.
+type booker struct {
+	tx       store.Tx
+	from, to time.Time
+	project  string
+
+	all     []run.Booking
+	unable  []run.Clash
+	places  map[string]int
+	seen    map[string]bool // targets whose schedules were looked at
+	looked  int
+	partial bool
+}
+
+func (b *booker) book() error {
+	shared, err := b.tx.SharedTargets(b.project, maxBooked)
+	if err != nil {
+		return err
+	}
+	for _, id := range shared {
+		if err := b.target(id); err != nil || b.partial {
+			return err
+		}
+	}
+	f := store.ScheduleFilter{Project: b.project, Limit: MaxPage}
+	for !b.partial {
+		page, err := b.tx.Schedules(f)
+		if err != nil {
+			return err
+		}
+		for _, s := range page {
+			if err := b.target(s.Target); err != nil {
+				return err
+			}
+			f.After = s.ID
+		}
+		if len(page) < MaxPage {
+			return nil
+		}
+	}
+	return nil
+}
+
+// target books all schedules of a target, once.
+func (b *booker) target(id string) error {
+	if b.seen[id] || b.partial {
+		return nil
+	}
+	b.seen[id] = true
+	schedules, err := b.tx.Schedules(store.ScheduleFilter{Target: id})
+	if err != nil || len(schedules) == 0 {
+		return err
+	}
+	t, err := b.tx.Target(id)
+	if err != nil {
+		return err
+	}
+	for _, s := range schedules {
+		if !s.Enabled || s.Resting {
+			continue
+		}
+		if b.looked++; b.looked > maxBooked {
+			b.looked, b.partial = maxBooked, true
+			return nil
+		}
+		if err := b.schedule(t, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *booker) schedule(t fleet.Target, s fleet.Schedule) error {
+	openings := s.Window.Between(b.from, b.to, maxOpenings)
+	if len(openings) == 0 {
+		return nil
+	}
+	one := run.Booking{Who: t.Name + "/" + s.Title()}
+	wants := b.update
+	if t.Kind == fleet.ServiceKind {
+		wants = b.roll
+	}
+	if err := wants(t, s, &one); fault.Is(err, fault.KindInvalid) || fault.Is(err, fault.KindNotFound) {
+		b.unable = append(b.unable, run.Clash{
+			Kind: run.ClashUnable, What: fleet.ClaimService + "/" + t.Name, Span: openings[0], Who: []string{one.Who}, Most: 1, Places: 1, Why: err.Error(),
+		})
+		return nil
+	} else if err != nil {
+		return err
+	}
+	for _, span := range openings {
+		one.Open = span
+		b.all = append(b.all, one)
+	}
+	return nil
+}
+
+// update is what a server's own update wants: the server, a place of its group,
+// and to be spared by the services that it has members of.
+func (b *booker) update(t fleet.Target, s fleet.Schedule, one *run.Booking) error {
+	one.Need = run.ServerNeeds(t, s.Policy)
+	one.Whole = []string{fleet.ClaimServer + "/" + t.Name}
+	one.Within = called(run.Within(t))
+	if t.Group != "" {
+		what := fleet.ClaimGroup + "/" + t.Group
+		if b.places[what] == 0 {
+			g, err := b.tx.Group(t.Project, t.Group)
+			if err != nil && !fault.Is(err, fault.KindNotFound) {
+				return err
+			}
+			b.places[what] = g.Room()
+		}
+		one.Places = append(one.Places, what)
+	}
+	services, err := b.tx.ServicesOn(t.Project, t.Name)
+	for _, svc := range services {
+		if spare := len(svc.Service.Members) - svc.Service.Quorum; svc.Service.Quorum > 0 {
+			what := fmt.Sprintf("quorum of %s", svc.Name)
+			b.places[what] = spare
+			one.Places = append(one.Places, what)
+		}
+	}
+	return err
+}
+
+// roll is what a run of a runbook wants.
+func (b *booker) roll(t fleet.Target, s fleet.Schedule, one *run.Booking) error {
+	r, _, err := store.OpenBook(b.tx, run.ForSchedule(forecastID, s, t, window.Span{}), s.Runbook, s.Params, b.from)
+	if err != nil {
+		return err
+	}
+	if one.Need, err = run.BookNeeds(r, t.Pace); err != nil {
+		return err
+	}
+	for _, key := range r.ClaimKeys() {
+		name, err := claimName(b.tx, key)
+		if err != nil {
+			return err
+		}
+		one.Whole = append(one.Whole, name)
+	}
+	one.Within = called(run.Within(t))
+	return nil
+}
+
+func called(keys []string) (names []string) {
+	for _, key := range keys {
+		names = append(names, run.CalledKey(key))
+	}
+	return names
+}
