@@ -110,10 +110,20 @@ func running(t *testing.T, program string) (all []string) {
 	return all
 }
 
-// TestDemo looks at the demo's roll from outside: who asks the service sees
-// nothing of it, one replica is out at a time, and each is restarted once.
 func TestDemo(t *testing.T) {
 	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
+	t.Run("rolled twice", func(t *testing.T) { demoRolls(t, program) })
+	t.Run("interrupted in a restart", func(t *testing.T) {
+		s := begin(t, program)
+		s.hears(t, "ctl2 restarting")
+		s.interrupt(t)
+	})
+	t.Run("killed in a restart", func(t *testing.T) { demoKilled(t, program) })
+}
+
+// demoRolls looks at the demo's rolls from outside: who asks the service sees
+// nothing of them, one replica is out at a time, and each is restarted once.
+func demoRolls(t *testing.T, program string) {
 	s := begin(t, program)
 	portal := s.hears(t, `^    (http://\S+)/$`)[1]
 	url := s.hears(t, `small proxy at (\S+)`)[1]
@@ -122,9 +132,13 @@ func TestDemo(t *testing.T) {
 		t.Errorf("it says %q", answered)
 	}
 	u.rolled(t, 2)
-	again := strings.Fields(s.hears(t, `^    upkeep (--server .*)$`)[1])
-	if out, err := exec.Command(program, again...).CombinedOutput(); err != nil {
-		t.Fatalf("%q: %v\n%s", again, err, out)
+	env := strings.Fields(s.hears(t, `^    export (.*)$`)[1])
+	for range 2 {
+		cmd := exec.Command(program, strings.Fields(s.hears(t, `^    upkeep (.*)$`)[1])...)
+		cmd.Env = env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", cmd.Args, err, out)
+		}
 	}
 	s.hears(t, `succeeded: 3 members through, at most 1 out at once; 0 of`)
 	u.rolled(t, 3)
@@ -136,14 +150,9 @@ func TestDemo(t *testing.T) {
 	t.Log(strings.Join(s.said, "\n"))
 }
 
-func TestDemoInterruptedInARestart(t *testing.T) {
-	s := begin(t, lab.GoBuild(t, "upkeep/cmd/upkeep"))
-	s.hears(t, "ctl2 restarting")
-	s.interrupt(t)
-}
-
-func TestDemoKilledInARestart(t *testing.T) {
-	s := begin(t, lab.GoBuild(t, "upkeep/cmd/upkeep"))
+// demoKilled: nobody is there to end the parts, so they end themselves.
+func demoKilled(t *testing.T, program string) {
+	s := begin(t, program)
 	s.hears(t, "ctl2 restarting")
 	s.cmd.Process.Kill()
 	s.cmd.Wait()

@@ -15,6 +15,7 @@ import (
 	"upkeep/internal/agent/host"
 	"upkeep/internal/demo"
 	"upkeep/internal/desk"
+	"upkeep/internal/evidence"
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/plan"
@@ -90,7 +91,6 @@ func (d *stage) roll(ctx context.Context, parts *demo.Service) error {
 	if err := d.whenUp(ctx, parts); err != nil {
 		return err
 	}
-	token, _ := d.server.TokenFile()
 	d.say(`Service %s: three replicas behind a small proxy at %s/
 It is asked %d times a second from here on, and restarted one replica after the other.
 `, serviceName, parts.URL(), askedPerSecond)
@@ -98,21 +98,51 @@ It is asked %d times a second from here on, and restarted one replica after the 
 	if err != nil {
 		return err
 	}
+	rolls := 0
 	return d.follow(ctx, desk.HistoryFilter{Service: t.ID}, func(f history.Fact) error {
 		text, err := d.words(ctx, f)
 		if err != nil || text == "" {
 			return err
 		}
 		d.tell(f, serviceName, text)
-		if f.Kind == history.RunEnded {
-			d.say(`
-That was the service. Roll it again from another terminal:
-
-    upkeep --server http://%s --token-file %s roll %s %s --duration 10m --watch
-`, d.server.Address(), token, serviceName, bookName)
+		if f.Kind != history.RunEnded {
+			return nil
+		}
+		if err := d.evidence(ctx, f.Run); err != nil {
+			return err
+		}
+		if rolls++; rolls == 1 {
+			token, _ := d.server.TokenFile()
+			d.say(again, d.server.Address(), token, serviceName, bookName, serviceName)
 		}
 		return nil
 	})
+}
+
+// again says how a person goes on.
+const again = `That was the service. Roll it again, or see more of what was seen, in another terminal:
+
+    export UPKEEP_SERVER=http://%s UPKEEP_TOKEN_FILE=%s
+    upkeep roll %s %s --duration 10m --watch
+    upkeep evidence %s
+`
+
+// evidence tells what the service's users saw while each replica was out.
+func (d *stage) evidence(ctx context.Context, run string) error {
+	e, err := d.server.Desk().Evidence(ctx, demoUser, run, 1)
+	if err != nil {
+		return err
+	}
+	lines := []string{"", "    OUT     FOR   REQUESTS  UNANSWERED  99% WITHIN"}
+	line := func(whom string, length time.Duration, s evidence.Second) {
+		lines = append(lines, fmt.Sprintf("    %-6s  %-4s  %8d  %10d  %10s", whom, length.Round(time.Second), s.Sent(), s.Bad(), s.P99.Round(time.Millisecond)))
+	}
+	line("nobody", e.Report.Before.Span, e.Report.Before)
+	for _, out := range e.Report.Shares {
+		line(out.Member, out.To.Sub(out.From), out.Sum)
+	}
+	d.say("%s\n", strings.Join(lines, "\n"))
+	return nil
 }
 
 // whenUp waits until the service answers and its hosts have been looked at.
@@ -122,6 +152,7 @@ func (d *stage) whenUp(ctx context.Context, parts *demo.Service) error {
 	for {
 		up := answers(ctx, parts.URL())
 		for _, name := range demo.Names {
+			up = up && answers(ctx, parts.Member(name)+demo.HealthPath)
 			s, err := d.server.Desk().Server(ctx, demoUser, "", name)
 			if err != nil {
 				return err
