@@ -18,9 +18,9 @@ import (
 // How the proxy checks its servers, as HAProxy's "inter", "rise" and "fall".
 const (
 	checkEvery = 250 * time.Millisecond
-	checkTime  = 2 * time.Second // for one answer
+	checkTime  = 5 * time.Second // for one answer: who is slow is not down; who has gone refuses at once
 	rise       = 2               // good answers in a row, and a server is up
-	fall       = 2               // bad ones, and it is down
+	fall       = 3               // bad ones, and it is down
 	full       = rise + fall - 1
 )
 

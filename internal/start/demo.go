@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,8 +60,9 @@ type stage struct {
 	version string
 	log     *slog.Logger
 
-	mu  sync.Mutex // one line after the other
-	out io.Writer
+	mu   sync.Mutex // one line after the other
+	out  io.Writer
+	stop func() // ends the demo
 }
 
 func runDemo(ctx context.Context, out io.Writer, version, listen string) (err error) {
@@ -76,7 +79,9 @@ func runDemo(ctx context.Context, out io.Writer, version, listen string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	d := &stage{server: s, dir: dir, version: version, log: quiet, out: out}
+	ctx, stop := whileWatched(ctx)
+	defer stop()
+	d := &stage{server: s, dir: dir, version: version, log: quiet, out: out, stop: stop}
 	d.say("Upkeep %s, on this machine alone. Portal:\n\n    http://%s/\n", version, s.Address())
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -91,10 +96,23 @@ func runDemo(ctx context.Context, out io.Writer, version, listen string) (err er
 	return err
 }
 
+// whileWatched is a context that ends when the terminal is closed. Who reads
+// what the demo says may go away, too: then the demo must not be killed for
+// saying more, but end and clean up.
+func whileWatched(ctx context.Context) (context.Context, func()) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	unheard := make(chan os.Signal, 1)
+	signal.Notify(unheard, syscall.SIGPIPE)
+	return ctx, stop
+}
+
+// say prints lines, and ends the demo if nobody reads them.
 func (d *stage) say(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	fmt.Fprintf(d.out, format+"\n", args...)
+	if _, err := fmt.Fprintf(d.out, format+"\n", args...); err != nil {
+		d.stop()
+	}
 }
 
 // tell says what happened, and to whom.

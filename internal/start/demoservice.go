@@ -98,20 +98,20 @@ It is asked %d times a second from here on, and restarted one replica after the 
 	if err != nil {
 		return err
 	}
-	rolls := 0
+	tips := 0
 	return d.follow(ctx, desk.HistoryFilter{Service: t.ID}, func(f history.Fact) error {
 		text, err := d.words(ctx, f)
 		if err != nil || text == "" {
 			return err
 		}
 		d.tell(f, serviceName, text)
-		if f.Kind != history.RunEnded {
+		if f.Kind != history.RunEnded && f.Kind != history.RunHalted {
 			return nil
 		}
 		if err := d.evidence(ctx, f.Run); err != nil {
 			return err
 		}
-		if rolls++; rolls == 1 {
+		if tips++; tips == 1 {
 			token, _ := d.server.TokenFile()
 			d.say(again, d.server.Address(), token, serviceName, bookName, serviceName)
 		}
@@ -139,7 +139,13 @@ func (d *stage) evidence(ctx context.Context, run string) error {
 	}
 	line("nobody", e.Report.Before.Span, e.Report.Before)
 	for _, out := range e.Report.Shares {
+		if out.To.IsZero() { // it is still out
+			out.To = time.Now()
+		}
 		line(out.Member, out.To.Sub(out.From), out.Sum)
+	}
+	if e.Report.Sum.Bad() > 0 {
+		lines = append(lines, "    the last that was not answered well: "+e.Report.Sum.Why)
 	}
 	d.say("%s\n", strings.Join(lines, "\n"))
 	return nil
@@ -221,7 +227,7 @@ func serviceOf(parts *demo.Service) fleet.Service {
 		Proxies: []fleet.Proxy{{Name: "proxy", With: map[string]string{"socket": parts.Admin()}}},
 		Probe: fleet.Probe{
 			Endpoints: []fleet.Endpoint{{Name: "front", URL: parts.URL() + "/"}},
-			Rate:      askedPerSecond, Slow: time.Second,
+			Rate:      askedPerSecond, Slow: time.Second, Timeout: 10 * time.Second,
 		},
 	}
 	for _, name := range demo.Names {
@@ -244,7 +250,7 @@ func restartBook() runbook.Book {
 		Title:       "Restart the replicas one after the other",
 		Description: "No new requests for one replica, then its restart, then two good answers of its own health check, then requests again.",
 		Budget:      time.Minute,
-		ErrorBudget: runbook.ErrorBudget{Unanswered: "1%"},
+		ErrorBudget: runbook.ErrorBudget{Unanswered: "2%"},
 		Prove: []runbook.Check{{
 			Step:   runbook.Step{Name: "others-answer", Kind: action.HTTP, On: runbook.Others, With: health, Estimate: time.Second},
 			Settle: settleTime,
