@@ -84,8 +84,16 @@ func (h *house) stand(r desk.Rollout, now time.Time) desk.Rollout {
 		{Environment: "prod4", Reason: rollout.Reason{Code: rollout.NotApproved, Have: 0, Need: 2}},
 		{Environment: "stage", Reason: rollout.Reason{Code: rollout.NotSoaked, By: "stage", Until: now.Add(6 * 24 * time.Hour)}},
 	}
+	t := r.World.Train
+	t.Installed = map[string]rollout.Installed{}
+	for _, name := range []string{"dev", "stage", "prod1"} {
+		t.Installed[name] = rollout.Installed{Version: r.Version, Since: now.Add(-time.Minute)}
+	}
 	h.update(func(tx store.Tx) error {
 		if _, err := tx.PutRollout(r.Rollout); err != nil {
+			return err
+		}
+		if _, err := tx.PutTrain(t); err != nil {
 			return err
 		}
 		return tx.AddFacts([]history.Fact{{At: now, Who: "engine", Project: r.Project, Rollout: r.ID, Kind: history.RolloutGate, Text: "stage: gate answers passes"}})
