@@ -88,6 +88,8 @@ func rank(d *document) int {
 		return 1
 	case d.group != nil, d.service != nil, d.runbook != nil:
 		return 2
+	case d.release != nil: // after its train
+		return 4
 	}
 	return 3
 }
@@ -252,6 +254,10 @@ func (s *session) compare(ctx context.Context, d *document, docs []*document) (s
 		return s.compareService(ctx, d)
 	case d.runbook != nil:
 		return s.compareRunbook(ctx, d)
+	case d.train != nil:
+		return s.compareTrain(ctx, d)
+	case d.release != nil:
+		return s.compareRelease(ctx, d)
 	}
 	return s.compareFreeze(ctx, d)
 }
@@ -306,6 +312,12 @@ func (s *session) send(ctx context.Context, d *document) error {
 		case d.runbook != nil:
 			return s.PutRunbook(ctx, d.runbook.Name, d.runbook.input(),
 				&client.PutRunbookParams{Project: s.projectOf(d.runbook.Project), IdempotencyKey: key})
+		case d.train != nil:
+			return s.PutTrain(ctx, d.train.Name, d.train.TrainInput,
+				&client.PutTrainParams{Project: s.projectOf(d.train.Project), IdempotencyKey: key})
+		case d.release != nil:
+			return s.PutRelease(ctx, d.release.Train, d.release.Version, d.release.ReleaseInput,
+				&client.PutReleaseParams{Project: s.projectOf(d.release.Project), IdempotencyKey: key})
 		}
 		return s.CreateFreeze(ctx, client.FreezeInput{
 			Project: s.projectOf(d.freeze.Project), Start: d.start, End: d.end, Reason: d.freeze.Reason,

@@ -18,7 +18,7 @@ func (a *app) deleteCommand() *cobra.Command {
 		Use: "delete KIND NAME", Short: "Remove a server, a service, a runbook, a schedule, a policy, a group or a freeze",
 		Example: `  upkeep delete schedule web-1/weekend
   upkeep delete server web-1`,
-		Args: cobra.ArbitraryArgs, RunE: a.which("delete", "server, schedule, policy, group, service, runbook, freeze and token"),
+		Args: cobra.ArbitraryArgs, RunE: a.which("delete", "server, schedule, policy, group, service, runbook, train, release, freeze and token"),
 	}
 	server := &cobra.Command{
 		Use: "server NAME", Short: "Remove a server with its schedules; its history stays",
@@ -55,7 +55,7 @@ func (a *app) deleteCommand() *cobra.Command {
 			return s.DeleteFreeze(ctx, ref, &client.DeleteFreezeParams{IdempotencyKey: key})
 		}),
 	}
-	cmd.AddCommand(server, schedule, a.deletePolicy(), a.deleteGroup(), a.deleteService(), a.deleteRunbook(), freeze, a.deleteToken("token ID"))
+	cmd.AddCommand(server, schedule, a.deletePolicy(), a.deleteGroup(), a.deleteService(), a.deleteRunbook(), a.deleteTrain(), a.deleteRelease(), freeze, a.deleteToken("token ID"))
 	return cmd
 }
 

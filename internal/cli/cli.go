@@ -129,9 +129,9 @@ Start with "upkeep get servers" and "upkeep enrol NAME".`,
 			root.AddCommand(c)
 		}
 	}
-	in(groupLook, a.getCommand(), a.describeCommand(), a.whyCommand(), a.historyCommand(), a.windowsCommand(), a.simulateCommand(), a.clashesCommand(), a.validateCommand())
+	in(groupLook, a.getCommand(), a.describeCommand(), a.whyCommand(), a.historyCommand(), a.windowsCommand(), a.simulateCommand(), a.diffCommand(), a.clashesCommand(), a.validateCommand())
 	in(groupChange, a.applyCommand(), a.deleteCommand(), a.enrolCommand(), a.manageCommand(), a.unmanageCommand(), a.enableCommand(), a.disableCommand(), a.imageCommand(), a.tokensCommand())
-	in(groupRun, a.runCommand(), a.rollCommand(), a.approveCommand(), a.evidenceCommand(), a.watchCommand(), a.pauseCommand(), a.resumeCommand(), a.abortCommand(), a.announceCommand(), a.claimCommand(), a.releaseCommand())
+	in(groupRun, a.runCommand(), a.rollCommand(), a.rolloutCommand(), a.approveCommand(), a.evidenceCommand(), a.watchCommand(), a.pauseCommand(), a.resumeCommand(), a.abortCommand(), a.announceCommand(), a.claimCommand(), a.releaseCommand())
 	in(groupProcess, extra...)
 	root.AddCommand(a.versionCommand(), a.whoamiCommand(), a.docsCommand())
 	root.AddCommand(topics()...)

@@ -20,7 +20,7 @@ func (a *app) describeCommand() *cobra.Command {
   upkeep describe run web-1
   upkeep describe schedule web-1/weekend
   upkeep describe image debian-12:2026.11`,
-		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, service, run, runbook, schedule, policy, group and image"),
+		Args: cobra.ArbitraryArgs, RunE: a.which("describe", "server, service, run, runbook, train, rollout, schedule, policy, group and image"),
 	}
 	server := &cobra.Command{
 		Use: "server NAME", Aliases: []string{"servers"}, Short: "A server: its system, updates, schedules and open runs",
@@ -74,7 +74,7 @@ func (a *app) describeCommand() *cobra.Command {
 			return a.show(sc, func(w io.Writer) { a.tellSchedule(w, sc) })
 		},
 	}
-	cmd.AddCommand(server, run, schedule, a.describeService(), a.describeRunbook(), a.describePolicy(), a.describeGroup(), a.describeImage())
+	cmd.AddCommand(server, run, schedule, a.describeService(), a.describeRunbook(), a.describeTrain(), a.describeRollout(), a.describePolicy(), a.describeGroup(), a.describeImage())
 	return cmd
 }
 

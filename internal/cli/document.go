@@ -69,6 +69,8 @@ type document struct {
 	group    *groupDoc
 	service  *ServiceDoc
 	runbook  *RunbookDoc
+	train    *TrainDoc
+	release  *ReleaseDoc
 	body     ast.Node  // as it was written
 	start    time.Time // of a freeze
 	end      time.Time
@@ -85,6 +87,8 @@ var kinds = map[string][]string{
 	"Schedule": {"kind", "project", "server", "service", "name", "runbook", "params", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
 	"Freeze":   {"kind", "project", "start", "end", "reason"},
 	"Service":  {"kind", "project", "name", "labels", "quorum", "manager", "claims", "with", "members", "proxies", "probe"},
+	"Train":    {"kind", "project", "name", "title", "environments", "phases", "gates", "catalogue"},
+	"Release":  {"kind", "project", "train", "version", "title", "digests", "issues"},
 	"Runbook":  {"kind", "project", "name", "title", "description", "params", "targets", "order", "claims", "maxUnavailable", "batches", "pause", "budget", "errorBudget", "prove", "before", "member", "after"},
 }
 
@@ -105,6 +109,10 @@ func (d *document) name() string {
 		return "service " + d.service.Name
 	case d.runbook != nil:
 		return "runbook " + d.runbook.Name
+	case d.train != nil:
+		return "train " + d.train.Name
+	case d.release != nil:
+		return "release " + d.release.Train + "/" + d.release.Version
 	}
 	return fmt.Sprintf("freeze %q", d.freeze.Reason)
 }
@@ -126,6 +134,10 @@ func (d *document) key() string {
 		return d.name() + " of project " + d.service.Project
 	case d.runbook != nil:
 		return d.name() + " of project " + d.runbook.Project
+	case d.train != nil:
+		return d.name() + " of project " + d.train.Project
+	case d.release != nil:
+		return d.name() + " of project " + d.release.Project
 	}
 	return fmt.Sprintf("%s of project %s from %s to %s", d.name(), d.freeze.Project, d.start, d.end)
 }
@@ -137,7 +149,7 @@ func (d *document) blame(field, format string, args ...any) error {
 
 // lineOf is where a field stands, or what it is a part of; else the document.
 func (d *document) lineOf(field string) int {
-	if d.runbook != nil || d.service != nil {
+	if d.runbook != nil || d.service != nil || d.train != nil || d.release != nil {
 		if line, ok := lineAt(d.body, field); ok {
 			return line
 		}
@@ -241,6 +253,12 @@ func (d *document) of(kind string) any {
 	case "Runbook":
 		d.runbook = &RunbookDoc{}
 		return d.runbook
+	case "Train":
+		d.train = &TrainDoc{}
+		return d.train
+	case "Release":
+		d.release = &ReleaseDoc{}
+		return d.release
 	}
 	d.freeze = &freezeDoc{}
 	return d.freeze
@@ -292,6 +310,10 @@ func (d *document) check() error {
 		return d.checkService()
 	case d.runbook != nil:
 		return d.checkRunbook()
+	case d.train != nil:
+		return d.checkTrain()
+	case d.release != nil:
+		return d.checkRelease()
 	}
 	return nil
 }

@@ -20,10 +20,10 @@ func (a *app) getCommand() *cobra.Command {
   upkeep get schedules web-1
   upkeep get runs --open -o json`,
 		Args: cobra.ArbitraryArgs,
-		RunE: a.which("get", "servers, schedules, policies, groups, services, runbooks, compliance, runs, freezes, claims, images, channels, history and tokens"),
+		RunE: a.which("get", "servers, schedules, policies, groups, services, runbooks, trains, releases, rollouts, compliance, runs, freezes, claims, images, channels, history and tokens"),
 	}
 	history := a.historyCommand()
-	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getPolicies(), a.getGroups(), a.getServices(), a.getRunbooks(), a.getCompliance(), a.getRuns(), a.getFreezes(), a.getClaims(), a.getImages(), a.getChannels(), history, a.listTokens("tokens"))
+	cmd.AddCommand(a.getServers(), a.getSchedules(), a.getPolicies(), a.getGroups(), a.getServices(), a.getRunbooks(), a.getTrains(), a.getReleases(), a.getRollouts(), a.getCompliance(), a.getRuns(), a.getFreezes(), a.getClaims(), a.getImages(), a.getChannels(), history, a.listTokens("tokens"))
 	return cmd
 }
 

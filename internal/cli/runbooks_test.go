@@ -95,3 +95,32 @@ func TestShippedRunbooks(t *testing.T) {
 		}
 	}
 }
+
+// TestShippedTrains: each can be, and is the same when it is applied again.
+func TestShippedTrains(t *testing.T) {
+	p, err := newPlane(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	token, _ := p.server.TokenFile()
+	t.Setenv("UPKEEP_SERVER", p.url())
+	t.Setenv("UPKEEP_TOKEN_FILE", token)
+	t.Setenv("UPKEEP_CA", p.server.CAFile())
+	files, err := filepath.Glob("../../runbooks/trains/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are %q, %v", files, err)
+	}
+	for _, file := range files {
+		for _, want := range []string{"created", "unchanged"} {
+			var out, errs bytes.Buffer
+			if code := Main(t.Context(), []string{"apply", "-f", file}, "1.2.3", strings.NewReader(""), &out, &errs); code != 0 || !strings.HasSuffix(out.String(), " "+want+"\n") {
+				t.Errorf("%s: want %s: %d: %s%s", file, want, code, out.String(), errs.String())
+			}
+		}
+	}
+}

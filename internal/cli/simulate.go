@@ -81,6 +81,7 @@ The exit code is 0 if the run would succeed, 12 if not.`,
 	cmd.Flags().StringVar(&in.Duration, "duration", "", "how long the window is open, or a run that starts now may take; 2h if not said")
 	cmd.Flags().BoolVar(&in.OverrideFreeze, "override-freeze", false, "as if freezes were overridden; for a run that starts now")
 	policy.add(cmd.Flags())
+	cmd.AddCommand(a.simulateRollout())
 	return cmd
 }
 

@@ -175,6 +175,22 @@ Keys that are not listed here are refused.
     ready: []              # puts it back
   after: []                # once, after the last member
   ---
+  kind: Train              # docs/rollouts.md tells it, runbooks/trains/ has one
+  name: cloud
+  environments:            # parents first
+    - {name: dev, soak: 1d}
+    - {name: prod, after: dev, region: true, soak: 3d, approvals: 1}
+  phases:                  # one after the other, in each environment
+    - {name: api, service: "api-{{environment.name}}", runbook: roll, params: {image: "{{digest.api}}"}}
+  gates: []                # what must pass: before, after, in the soak
+  catalogue: {}            # which release may follow which; any if left out
+  ---
+  kind: Release
+  train: cloud
+  version: R4
+  digests: {api: "sha256:…"}
+  issues: []               # what a person must acknowledge, and before which environment
+  ---
   kind: Freeze
   start: 2026-12-20T00:00:00+01:00
   end: 2027-01-04T00:00:00+01:00

@@ -13,7 +13,7 @@ import (
 
 func (a *app) whyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "why RUN|SERVER|SERVICE", Short: "What waits, and the reason in words",
+		Use: "why RUN|SERVER|SERVICE|ROLLOUT", Short: "What waits, and the reason in words",
 		Example: `  upkeep why web-1`,
 		Args:    takes(1, 1), ValidArgsFunction: a.completeServers,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,7 +45,7 @@ func (s *session) whyServer(ctx context.Context, ref string) error {
 		}
 		service, err := s.service(ctx, ref)
 		if client.Is(err, client.KindNotFound) {
-			return notFoundf("no run, no server and no service %q", ref)
+			return s.whyRollout(ctx, ref)
 		}
 		if err != nil {
 			return err
@@ -65,6 +65,18 @@ func (s *session) whyServer(ctx context.Context, ref string) error {
 			s.app.tellIdle(w, server)
 		}
 	})
+}
+
+// whyRollout says what a rollout waits for.
+func (s *session) whyRollout(ctx context.Context, ref string) error {
+	r, err := s.rollout(ctx, ref)
+	if client.Is(err, client.KindNotFound) {
+		return notFoundf("no run, no server, no service and no rollout %q", ref)
+	}
+	if err != nil {
+		return err
+	}
+	return s.app.show(r, func(w io.Writer) { s.app.tellRolloutWhy(w, r) })
 }
 
 func (a *app) tellWhy(w io.Writer, r client.RunSummary) {

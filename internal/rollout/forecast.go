@@ -228,7 +228,7 @@ func (p *prophet) persons() (did bool) {
 	for n, wait := range p.r.Waits {
 		var r Rollout
 		var err error
-		switch wait.Reason.Code { //nolint:exhaustive // of the others nobody is asked
+		switch wait.Reason.Code {
 		case NotApproved:
 			e, _ := p.w.Train.Train.Environment(wait.Environment)
 			r, _, err = p.r.Approve(p.w, e.Name, p.r.PlanOf(p.w, e).Hash, fmt.Sprintf("forecast-%d-%d", wait.Reason.Have, n))

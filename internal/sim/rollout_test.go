@@ -109,7 +109,7 @@ func (c *landscape) dial(_ context.Context, _, address string) (net.Conn, error)
 	env, _, _ := strings.Cut(address, ".")
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(env, w, r) }), ReadHeaderTimeout: time.Second}
 	s.SetKeepAlivesEnabled(false)
-	go s.Serve(&once{conn: theirs, done: make(chan struct{})}) //nolint:errcheck // it ends when its one connection has
+	go s.Serve(&once{conn: theirs, done: make(chan struct{})}) // it ends when its one connection has
 	return ours, nil
 }
 

@@ -140,7 +140,7 @@ func environmentWorld(tx Tx, r rollout.Rollout, e rollout.Environment, w *rollou
 		if _, known := w.Services[key]; known {
 			continue
 		}
-		s, err := rolloutService(tx, r, uses.Project, name)
+		s, err := rolloutService(tx, uses.Project, name)
 		if fault.Is(err, fault.KindNotFound) {
 			continue
 		}
@@ -152,7 +152,7 @@ func environmentWorld(tx Tx, r rollout.Rollout, e rollout.Environment, w *rollou
 	return nil
 }
 
-func rolloutService(tx Tx, r rollout.Rollout, project, name string) (s rollout.Service, err error) {
+func rolloutService(tx Tx, project, name string) (s rollout.Service, err error) {
 	if s.Target, err = tx.TargetNamed(project, name); err != nil {
 		return s, err
 	}
