@@ -3,6 +3,8 @@ package desk
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"upkeep/internal/fault"
@@ -53,7 +55,7 @@ func (d *Desk) Clashes(ctx context.Context, c Caller, project string, days int) 
 		if err != nil {
 			return err
 		}
-		found := append(b.unable, run.Clashes(b.all, b.places, freezes)...)
+		found := slices.Concat(b.unable, run.Clashes(b.all, b.places, freezes))
 		out = Clashes{From: b.from, To: b.to, Found: found[:min(len(found), maxClashes)], Total: len(found), Looked: b.looked, Partial: b.partial}
 		return nil
 	})
@@ -210,4 +212,104 @@ func called(keys []string) (names []string) {
 		names = append(names, run.CalledKey(key))
 	}
 	return names
+}
+
+// Around is what is planned beside a target's own schedules.
+type Around struct {
+	Services []fleet.Schedule // of services that have members on the server; named SERVICE/NAME
+	Clashes  []run.Clash      // of the next ClashDays in which the target's schedules are, the first maxAround
+}
+
+// maxAround is how many clashes of one target are told.
+const maxAround = 12
+
+// Around tells what is planned around a server or service: it looks at its
+// group, and at the services and servers that it has to do with.
+func (d *Desk) Around(ctx context.Context, c Caller, id string) (a Around, err error) {
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		a = Around{}
+		t, err := tx.Target(id)
+		if err != nil {
+			return err
+		}
+		if err := c.may(identity.Read, t.Project, string(t.Kind), id); err != nil {
+			return err
+		}
+		now := time.Now()
+		b := booker{tx: tx, from: now, to: now.AddDate(0, 0, ClashDays), project: t.Project, places: map[string]int{}, seen: map[string]bool{}}
+		services, err := b.around(t)
+		if err != nil {
+			return err
+		}
+		for _, svc := range services {
+			all, err := tx.Schedules(store.ScheduleFilter{Target: svc.ID})
+			if err != nil {
+				return err
+			}
+			for _, s := range all {
+				s.Name = svc.Name + "/" + s.Title()
+				a.Services = append(a.Services, s)
+			}
+		}
+		freezes, err := tx.Freezes(t.Project, now)
+		if err != nil {
+			return err
+		}
+		for _, clash := range slices.Concat(b.unable, run.Clashes(b.all, b.places, freezes)) {
+			if len(a.Clashes) < maxAround && concerns(clash, t) {
+				a.Clashes = append(a.Clashes, clash)
+			}
+		}
+		return nil
+	})
+	return a, err
+}
+
+// concerns reports whether a target's schedules are in a clash.
+func concerns(c run.Clash, t fleet.Target) bool {
+	switch c.What {
+	case string(t.Kind) + "/" + t.Name, fleet.ClaimGroup + "/" + t.Group:
+		return true
+	}
+	return slices.ContainsFunc(c.Who, func(who string) bool { return strings.HasPrefix(who, t.Name+"/") })
+}
+
+// around books a target and what it has to do with. It returns the services
+// that have members on it.
+func (b *booker) around(t fleet.Target) (services []fleet.Target, err error) {
+	ids := []string{t.ID}
+	if t.Group != "" {
+		members, err := b.tx.Targets(store.TargetFilter{Kind: fleet.Server, Project: t.Project, Group: t.Group, Limit: fleet.MaxMembers})
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			ids = append(ids, m.ID)
+		}
+	}
+	if t.Kind == fleet.Server {
+		if services, err = b.tx.ServicesOn(t.Project, t.Name); err != nil {
+			return nil, err
+		}
+	}
+	all := slices.Clone(services)
+	if t.Service != nil {
+		all = append(all, t)
+	}
+	for _, svc := range all {
+		ids = append(ids, svc.ID)
+		hosts, err := store.Hosts(b.tx, svc)
+		if err != nil && !fault.Is(err, fault.KindInvalid) { // a server of it has gone: what is left is looked at
+			return nil, err
+		}
+		for _, host := range hosts {
+			ids = append(ids, host)
+		}
+	}
+	for _, id := range ids {
+		if err := b.target(id); err != nil {
+			return nil, err
+		}
+	}
+	return services, nil
 }

@@ -1,10 +1,13 @@
 package portal
 
 import (
+	"strings"
 	"time"
 
 	"upkeep/internal/chart"
+	"upkeep/internal/desk"
 	"upkeep/internal/fleet"
+	"upkeep/internal/run"
 	"upkeep/internal/window"
 )
 
@@ -87,4 +90,34 @@ func clashesOf(all []fleet.Schedule, i int, axis chart.Axis) (spans []window.Spa
 		}
 	}
 	return spans
+}
+
+// clash says what is wanted at once, when, and by how much.
+func (v *visit) clash(c run.Clash, zone *time.Location) string {
+	from, to := c.Span.Start.In(zone), c.Span.End.In(zone)
+	when := v.T("clash.when", v.shortDay(from), from.Format("15:04"), to.Format("15:04"))
+	who := strings.Join(c.Who, ", ")
+	if c.More > 0 {
+		who = v.T("clash.more", who, c.More)
+	}
+	switch {
+	case c.Kind == run.ClashFreeze:
+		return v.T("clash.freeze", when, who, c.Why)
+	case c.Kind == run.ClashUnable:
+		return v.T("clash.unable", when, who, c.Why)
+	case c.Short > 0:
+		return v.T("clash.short", when, who, c.What, c.Places, v.took(c.Short, false))
+	}
+	return v.T("clash.fits", when, who, c.What, c.Places)
+}
+
+// held says who holds something.
+func (v *visit) held(c desk.Claimed) string {
+	switch {
+	case c.Run.ID != "":
+		return v.T("held.run", c.Name, c.Run.Name)
+	case c.Hold.Until.IsZero():
+		return v.T("held.node", c.Name, c.Hold.By, c.Hold.Reason)
+	}
+	return v.T("held.until", c.Name, c.Hold.By, c.Hold.Until.UTC().Format("2006-01-02 15:04 MST"), c.Hold.Reason)
 }

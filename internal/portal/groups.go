@@ -200,6 +200,9 @@ func (p *Portal) saveGroup(v *visit) error {
 		Soak: v.field("soak"), StopAfter: v.field("stopafter"),
 	}
 	spec, wrong := form.spec(v, g.Rules.Project)
+	if w := g.Rules.Window; !w.Recurrence.IsZero() { // the form has no field for it: it stays
+		spec.RRule, spec.Duration = w.Recurrence.String(), w.Duration
+	}
 	if wrong != nil {
 		form.Error = wrong
 		return v.paint(http.StatusUnprocessableEntity, groupPage(v, g, form))

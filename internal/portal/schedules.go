@@ -11,6 +11,7 @@ import (
 	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
+	"upkeep/internal/run"
 	"upkeep/internal/window"
 )
 
@@ -33,6 +34,7 @@ type schedulesView struct {
 	headView
 	Schedules []scheduleView
 	Calendar  calendar
+	Clashes   []run.Clash
 	Note      string // what was just done
 	Error     *formError
 	Refused   *fleet.Schedule // could not be switched on: it would overlap
@@ -90,7 +92,12 @@ func (p *Portal) viewSchedulesPane(v *visit) (view schedulesView, err error) {
 	if err != nil {
 		return view, err
 	}
-	view.Calendar = drawCalendar(view.Server.Schedules, freezes, view.Zone, v.now)
+	around, err := p.cfg.Desk.Around(v.r.Context(), v.caller, view.Server.Target.ID)
+	if err != nil {
+		return view, err
+	}
+	view.Clashes = around.Clashes
+	view.Calendar = drawCalendar(slices.Concat(view.Server.Schedules, around.Services), freezes, view.Zone, v.now)
 	return view, nil
 }
 

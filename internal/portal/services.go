@@ -33,6 +33,8 @@ type serviceView struct {
 	Tiles    []tileView
 	MayRun   bool
 	Users    usersView
+	Calendar calendar
+	Clashes  []run.Clash
 }
 
 // tileView is one member.
@@ -103,9 +105,31 @@ func (p *Portal) service(v *visit) error {
 		}
 		view.Users = drawUsers(e.Report, view.Zone)
 	}
+	if err := p.planned(ctx, v, &view); err != nil {
+		return err
+	}
 	view.Tiles = v.tiles(view)
 	v.live = servicePath(s.Target.ID) + "/live"
 	return v.paint(http.StatusOK, servicePage(v, view))
+}
+
+// planned is what the service's schedules will do.
+func (p *Portal) planned(ctx context.Context, v *visit, view *serviceView) error {
+	t := view.Target
+	around, err := p.cfg.Desk.Around(ctx, v.caller, t.ID)
+	if err != nil {
+		return err
+	}
+	freezes, err := p.cfg.Desk.Freezes(ctx, v.caller, t.Project)
+	if err != nil {
+		return err
+	}
+	zone := view.Zone
+	if len(view.Schedules) > 0 {
+		zone = view.Schedules[0].Window.Recurrence.Zone()
+	}
+	view.Clashes, view.Calendar = around.Clashes, drawCalendar(view.Schedules, freezes, zone, v.now)
+	return nil
 }
 
 // newest is the run that goes on on a service, else its newest; nil if there is none.
