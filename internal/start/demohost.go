@@ -69,6 +69,16 @@ func (d *stage) settle(ctx context.Context) {
 	}
 }
 
+// playedHost is a host that only plays one, and says so: its agent and its
+// command are real, but it is this very machine.
+type playedHost struct{ *host.Hands }
+
+func (h playedHost) Look(ctx context.Context) (action.Observation, error) {
+	obs, err := h.Hands.Look(ctx)
+	obs.System, obs.Kernel = "played by the demo", ""
+	return obs, err
+}
+
 // noPackages is the package manager of a host that only plays one: the demo has
 // this very machine once already, with its real updates.
 type noPackages struct{}

@@ -74,7 +74,7 @@ func (h demoHost) replicaAgent(program string, parts *demo.Service) (*agent.Agen
 	if err != nil {
 		return nil, err
 	}
-	return h.agent(hands, agent.Allow{Kinds: []action.Kind{action.Command}, Owned: owned})
+	return h.agent(playedHost{hands}, agent.Allow{Kinds: []action.Kind{action.Command}, Owned: owned})
 }
 
 // roll makes the service and its runbook known, rolls it when all is up, and
@@ -92,8 +92,10 @@ func (d *stage) roll(ctx context.Context, parts *demo.Service) error {
 		return err
 	}
 	d.say(`Service %s: three replicas behind a small proxy at %s/
-It is asked %d times a second from here on, and restarted one replica after the other.
-`, serviceName, parts.URL(), askedPerSecond)
+It is asked %d times a second while it is restarted, one replica after the other. See it at
+
+    http://%s/services/%s
+`, serviceName, parts.URL(), askedPerSecond, d.server.Address(), serviceName)
 	_, err = plane.StartBook(ctx, demoUser, desk.BookSpec{Service: t.ID, Runbook: bookName, Duration: rollTime, Reason: "the demo"})
 	if err != nil {
 		return err
