@@ -252,6 +252,9 @@ func claimed(tx store.Tx, rows []store.Claim) (all []Claimed, err error) {
 		if h.Name, err = claimName(tx, key); err != nil {
 			return nil, err
 		}
+		if row.Key == run.TargetKey(row.Holder) { // a node that is no server here
+			h.Name = h.Hold.By
+		}
 		all = append(all, h)
 	}
 	return all, nil

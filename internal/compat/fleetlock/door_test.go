@@ -176,7 +176,7 @@ func TestNodesRestartInTheirGroupsWindow(t *testing.T) {
 
 		claims, err := h.desk.Claims(t.Context(), olga, "red", "", 0, true)
 		h.must(err)
-		if len(claims) == 0 || claims[0].Name != "group/core-os" || claims[0].Hold.Node != "c" {
+		if len(claims) == 0 || claims[0].Name != "group/core-os" || claims[0].Hold.Node != "c" || claims[1].Name != "node/c" {
 			t.Errorf("held: %+v", claims)
 		}
 		// One that never comes back is released by hand.
