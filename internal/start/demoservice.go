@@ -46,7 +46,7 @@ func (d *stage) rollService(ctx context.Context) error {
 		return err
 	}
 	defer parts.Close()
-	g, ctx := errgroup.WithContext(ctx)
+	var agents []*agent.Agent
 	for _, name := range demo.Names {
 		h, err := d.enrol(ctx, name, "host of a replica")
 		if err != nil {
@@ -57,6 +57,10 @@ func (d *stage) rollService(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		agents = append(agents, a)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, a := range agents {
 		g.Go(func() error { return a.Run(ctx) })
 	}
 	g.Go(func() error { return d.roll(ctx, parts) })
