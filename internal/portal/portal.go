@@ -74,38 +74,8 @@ func New(cfg Config) *Portal {
 	mux.Handle("POST /signout", p.open(p.signOut))
 	mux.Handle("POST /zone", p.open(p.chooseZone))
 	mux.Handle("GET /{$}", p.open(func(v *visit) error { return v.goTo("/servers") }))
-	mux.Handle("GET /servers", p.known(p.servers))
-	mux.Handle("GET /servers/{id}", p.known(p.server))
-	mux.Handle("GET /servers/{id}/live", p.known(p.serverLive))
-	mux.Handle("GET /servers/{id}/updates", p.known(p.history))
-	mux.Handle("GET /servers/{id}/schedules", p.known(p.schedules))
-	mux.Handle("POST /servers/{id}/schedules", p.known(p.saveSchedule))
-	mux.Handle("GET /servers/{id}/schedules/new", p.known(p.newSchedule))
-	mux.Handle("GET /servers/{id}/schedules/{schedule}", p.known(p.editSchedule))
-	mux.Handle("POST /servers/{id}/schedules/{schedule}", p.known(p.saveSchedule))
-	mux.Handle("POST /servers/{id}/schedules/{schedule}/enabled", p.known(p.enableSchedule))
-	mux.Handle("GET /servers/{id}/schedules/{schedule}/delete", p.known(p.deleteScheduleForm))
-	mux.Handle("POST /servers/{id}/schedules/{schedule}/delete", p.known(p.deleteSchedule))
-	mux.Handle("GET /servers/{id}/manage", p.known(p.manageForm))
-	mux.Handle("POST /servers/{id}/manage", p.known(p.manage))
-	mux.Handle("GET /servers/{id}/unmanage", p.known(p.unmanageForm))
-	mux.Handle("POST /servers/{id}/unmanage", p.known(p.unmanage))
-	mux.Handle("GET /servers/{id}/update", p.known(p.updateForm))
-	mux.Handle("POST /servers/{id}/update", p.known(p.update))
-	mux.Handle("GET /services", p.known(p.services))
-	mux.Handle("GET /services/{id}", p.known(p.service))
-	mux.Handle("GET /services/{id}/live", p.known(p.serviceLive))
-	mux.Handle("GET /rollouts", p.known(p.rollouts))
-	mux.Handle("GET /rollouts/{id}", p.known(p.rollout))
-	mux.Handle("GET /rollouts/{id}/live", p.known(p.rolloutLive))
-	mux.Handle("POST /rollouts/{id}/pause", p.known(p.pauseRollout))
-	mux.Handle("POST /rollouts/{id}/resume", p.known(p.resumeRollout))
-	mux.Handle("POST /rollouts/{id}/environments/{env}/approve", p.known(p.approveRollout))
-	mux.Handle("POST /rollouts/{id}/environments/{env}/retry", p.known(p.retryRollout))
-	for end, of := range p.sayings() {
-		mux.Handle("GET /rollouts/{id}/"+end, p.known(p.sayForm(of)))
-		mux.Handle("POST /rollouts/{id}/"+end, p.known(p.say(of)))
-	}
+	p.ofServers(mux)
+	p.ofServices(mux)
 	mux.Handle("GET /images", p.known(p.images))
 	mux.Handle("GET /compliance", p.known(p.compliance))
 	mux.Handle("GET /compliance.csv", p.known(p.complianceCSV))
@@ -136,6 +106,46 @@ func New(cfg Config) *Portal {
 	origins.SetDenyHandler(p.open(func(*visit) error { return errForeignForm }))
 	p.handler = origins.Handler(mux)
 	return p
+}
+
+// ofServers are the pages of servers.
+func (p *Portal) ofServers(mux *http.ServeMux) {
+	mux.Handle("GET /servers", p.known(p.servers))
+	mux.Handle("GET /servers/{id}", p.known(p.server))
+	mux.Handle("GET /servers/{id}/live", p.known(p.serverLive))
+	mux.Handle("GET /servers/{id}/updates", p.known(p.history))
+	mux.Handle("GET /servers/{id}/schedules", p.known(p.schedules))
+	mux.Handle("POST /servers/{id}/schedules", p.known(p.saveSchedule))
+	mux.Handle("GET /servers/{id}/schedules/new", p.known(p.newSchedule))
+	mux.Handle("GET /servers/{id}/schedules/{schedule}", p.known(p.editSchedule))
+	mux.Handle("POST /servers/{id}/schedules/{schedule}", p.known(p.saveSchedule))
+	mux.Handle("POST /servers/{id}/schedules/{schedule}/enabled", p.known(p.enableSchedule))
+	mux.Handle("GET /servers/{id}/schedules/{schedule}/delete", p.known(p.deleteScheduleForm))
+	mux.Handle("POST /servers/{id}/schedules/{schedule}/delete", p.known(p.deleteSchedule))
+	mux.Handle("GET /servers/{id}/manage", p.known(p.manageForm))
+	mux.Handle("POST /servers/{id}/manage", p.known(p.manage))
+	mux.Handle("GET /servers/{id}/unmanage", p.known(p.unmanageForm))
+	mux.Handle("POST /servers/{id}/unmanage", p.known(p.unmanage))
+	mux.Handle("GET /servers/{id}/update", p.known(p.updateForm))
+	mux.Handle("POST /servers/{id}/update", p.known(p.update))
+}
+
+// ofServices are the pages of services, and of the releases that are brought to them.
+func (p *Portal) ofServices(mux *http.ServeMux) {
+	mux.Handle("GET /services", p.known(p.services))
+	mux.Handle("GET /services/{id}", p.known(p.service))
+	mux.Handle("GET /services/{id}/live", p.known(p.serviceLive))
+	mux.Handle("GET /rollouts", p.known(p.rollouts))
+	mux.Handle("GET /rollouts/{id}", p.known(p.rollout))
+	mux.Handle("GET /rollouts/{id}/live", p.known(p.rolloutLive))
+	mux.Handle("POST /rollouts/{id}/pause", p.known(p.pauseRollout))
+	mux.Handle("POST /rollouts/{id}/resume", p.known(p.resumeRollout))
+	mux.Handle("POST /rollouts/{id}/environments/{env}/approve", p.known(p.approveRollout))
+	mux.Handle("POST /rollouts/{id}/environments/{env}/retry", p.known(p.retryRollout))
+	for end, of := range p.sayings() {
+		mux.Handle("GET /rollouts/{id}/"+end, p.known(p.sayForm(of)))
+		mux.Handle("POST /rollouts/{id}/"+end, p.known(p.say(of)))
+	}
 }
 
 // Close ends the open event streams, so that a server can shut down. Give it
