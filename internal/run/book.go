@@ -397,6 +397,10 @@ func (t *ticker) orderBook(s plan.Start) {
 	if until := t.proved(s.Step); !until.IsZero() && until.Before(s.StartBy) {
 		s.StartBy = until
 	}
+	// When the run gives a silent host up, the host may not begin it any more.
+	if until := t.w.Now.Add(s.Step.Timeout + giveUpAfter); until.Before(s.StartBy) {
+		s.StartBy = until
+	}
 	t.order(s)
 	if s.Step.Member == "" || s.Step.Phase != plan.PhaseDrain && s.Step.Phase != plan.PhaseDo {
 		return

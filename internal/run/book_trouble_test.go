@@ -194,3 +194,33 @@ func TestBudgetEndsOutsideOfTheWindow(t *testing.T) {
 		t.Errorf("the story is another: %+v", s.run.Progress)
 	}
 }
+
+// A host is given up an hour after it should have answered: it may not begin
+// later what it was told then.
+func TestGivenUpIsNotBegun(t *testing.T) {
+	b := apiExtension()
+	b.Budget = 0
+	s := newBookStory(t, b, 10*time.Hour, 1)
+	o := s.until("ctl1.restart")
+	s.world.Handed = map[string]time.Time{o.Key(): s.now}
+	for s.run.Halted() == "" {
+		s.now = s.tick().Wake
+	}
+	if !s.now.After(o.StartBy) {
+		t.Errorf("it is given up at %v, and may be begun until %v", s.now, o.StartBy)
+	}
+}
+
+// What brings a member back is not taken back because nothing else may begin.
+func TestClosingIsNotTakenBack(t *testing.T) {
+	s := newBookStory(t, apiExtension(), 3*time.Hour, 1)
+	s.until("ctl1.ready")
+	r, _, err := s.run.Abort("user/ada", "", s.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run = r
+	if next := s.tick(); len(next.Withdraw) > 0 {
+		t.Errorf("it takes back %v", next.Withdraw)
+	}
+}

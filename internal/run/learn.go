@@ -32,7 +32,7 @@ func (t *ticker) collect() {
 		switch {
 		case ok:
 			t.answered(*s, st, key, answer)
-		case t.w.Now.After(st.StartBy) || t.r.AbortedBy != "" || t.r.PausedBy != "":
+		case t.w.Now.After(st.StartBy) || !s.Closing && (t.r.AbortedBy != "" || t.r.PausedBy != ""):
 			// It may still be lying there unseen. If the host has it, this
 			// does nothing, and its answer is waited for.
 			t.next.Withdraw = append(t.next.Withdraw, key)
@@ -54,7 +54,7 @@ func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
 		t.r.Made.Silent = t.w.Now
 		return
 	}
-	if t.w.Now.Before(t.r.Made.Silent.Add(giveUpAfter)) {
+	if t.w.Now.Before(t.r.Made.Silent.Add(giveUpAfter)) || t.w.Now.Before(handed.Add(s.Timeout+giveUpAfter)) {
 		return
 	}
 	st.Stage, st.Ended = plan.Failed, t.w.Now
