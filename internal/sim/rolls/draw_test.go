@@ -104,7 +104,7 @@ func (w *world) drawBook(s *service) {
 			b.Pause = w.between(second, 20*time.Minute)
 		}
 	}
-	if w.chance(0.2) {
+	if w.chance(0.4) {
 		b.Claims = []string{"database/main"}
 	}
 	s.book.MaxUnavailable = b.MaxUnavailable

@@ -25,7 +25,7 @@ type memory struct {
 	ended    map[string]time.Time // by member: when a step was last answered; "": any
 	done     map[string]bool      // what was done to members, by member and step; false: its run may not have waited for it
 	began    map[string]bool      // by part.key: it was ordered before
-	kept     map[string]bool      // by member: work on it was begun, or it could not be put back when that was tried
+	kept     map[string]bool      // by member: it did not show that it is ready, or could not be put back
 	frozen   map[int]time.Time    // by number of the freeze: since when the run knows of it
 	halted   bool                 // when it was last looked at
 }
@@ -49,15 +49,8 @@ func (w *world) judgeOrder(o *order) {
 	if at := j.held(); !at.IsZero() && o.knew.After(at) {
 		w.blame("rule 7", "%s is ordered, though %s", o.Key(), j.why())
 	}
-	budget := j.service.book.Budget
-	for _, m := range j.service.members {
-		since := m.out
-		if j.resumed.After(since) {
-			since = j.resumed
-		}
-		if budget > 0 && m.outBy == j && o.knew.Sub(since) > budget {
-			w.blame("budget", "%s is ordered, and %s is out for %v", o.Key(), m.name, o.knew.Sub(since))
-		}
+	if m := j.overBudget(o.knew); m != nil {
+		w.blame("budget", "%s is ordered, and %s is out since %v", o.Key(), m.name, m.out)
 	}
 	if (p.step.Approval || p.step.NoReturn) && !j.approved[p.key] {
 		w.blame("approval", "%s is ordered, and nobody has approved it", o.Key())
@@ -73,6 +66,20 @@ func (w *world) judgeOrder(o *order) {
 	if p.phase == doing && j.done[p.member+"/"+p.step.Name] {
 		w.blame("rule 6", "%s: it was done already", o.Key())
 	}
+}
+
+// overBudget is a member that is out for longer than it may be; nil: none is.
+func (j *job) overBudget(now time.Time) *member {
+	for _, m := range j.service.members {
+		since := m.out
+		if j.resumed.After(since) {
+			since = j.resumed
+		}
+		if budget := j.service.book.Budget; budget > 0 && m.outBy == j && now.Sub(since) > budget {
+			return m
+		}
+	}
+	return nil
 }
 
 // held is since when nothing more is to be begun; zero if it may.
@@ -92,13 +99,16 @@ func (j *job) why() string {
 		return j.failed + " failed"
 	case !j.abortAt.IsZero():
 		return "it is aborted"
+	case !j.pausedAt.IsZero():
+		return "it is paused"
 	}
-	return "it is paused"
+	return "its budget is over"
 }
 
 // judgeTick notes what the run has come to know.
 func (w *world) judgeTick(j *job, knew time.Time) {
-	if at := j.held(); j.heldAt.IsZero() && !at.IsZero() && knew.After(at) {
+	at := j.held()
+	if j.heldAt.IsZero() && (!at.IsZero() && knew.After(at) || j.overBudget(knew) != nil) {
 		j.heldAt = w.now
 	}
 	halted := j.run.Halted() != ""
@@ -125,7 +135,12 @@ func (w *world) judgePerson(j *job, what string) {
 		if !j.abortAt.IsZero() {
 			j.heldAt = w.now
 		}
-		clear(j.tries)
+		clear(j.kept)
+		for id, tries := range j.tries { // what failed is tried anew, the others go on
+			if tries >= j.service.part(id).allowed() {
+				delete(j.tries, id)
+			}
+		}
 	}
 }
 
@@ -145,11 +160,11 @@ func (w *world) judgeAnswer(o *order, r action.Result) {
 		}
 		return
 	}
-	if p.phase == readying {
+	j.tries[o.Step]++
+	allowed := p.allowed()
+	if p.closing() && j.tries[o.Step] >= allowed {
 		j.kept[p.member] = true
 	}
-	j.tries[o.Step]++
-	allowed := max(p.step.Attempts, 1)
 	if (j.tries[o.Step] >= allowed || r.Outcome == action.Refused) && j.failed == "" && !w.abandoned(o) {
 		j.failed, j.failedAt = o.Key(), w.now
 	}
@@ -166,9 +181,6 @@ func (w *world) judgeBegin(o *order) {
 	j, p := o.job, o.part
 	if p.closing() || p.phase == proving {
 		return
-	}
-	if p.phase == doing {
-		j.kept[p.member] = true
 	}
 	handed := o.handedAt() // what was handed out counts as under way
 	if !j.heldAt.IsZero() && handed.After(j.heldAt) && o.effects == 0 {
@@ -340,7 +352,11 @@ func (w *world) judgeEnd(j *job) {
 		}
 	}
 	for _, o := range w.orders {
-		if o.job == j && o.result == nil && o.part.phase != proving && !w.abandoned(o) {
+		switch {
+		case o.job != j || o.result != nil || o.part.phase == proving:
+		case w.abandoned(o):
+			j.kept[o.part.member] = true
+		default:
 			w.blame("rule 10", "%s has ended, and %s is under way", j.run.ID, o.Key())
 		}
 	}
@@ -354,7 +370,7 @@ func (w *world) judgeEnd(j *job) {
 		case out && !told:
 			w.blame("rule 10", "%s has ended, %s is out, and nobody is told: %q", j.run.ID, m.name, j.run.Result.Text)
 		case out && !j.kept[m.name]:
-			w.blame("rule 10", "%s has ended, and %s is left out, though nothing was done to it", j.run.ID, m.name)
+			w.blame("rule 10", "%s has ended, and %s is left out, though nothing says that it is not ready", j.run.ID, m.name)
 		case out:
 			w.tally.Left++
 		}

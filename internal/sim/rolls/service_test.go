@@ -198,6 +198,9 @@ type part struct {
 
 func (p part) closing() bool { return p.phase == awaiting || p.phase == readying }
 
+// allowed is how often it is tried.
+func (p part) allowed() int { return max(p.step.Attempts, 1) }
+
 // disrupts reports whether it takes something away or touches something.
 func (p part) disrupts() bool {
 	return !p.closing() && (p.step.Kind == action.Command || p.step.Kind == action.Balance)
