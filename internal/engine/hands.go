@@ -108,6 +108,11 @@ func (e *Engine) carry(ctx context.Context, l store.Lease, key string) error {
 			}
 			o.Result = &action.Result{Outcome: action.Expired}
 			return errors.Join(tx.Wake(store.OwnerKey(o.Run), time.Now()), tx.Finish(l))
+		case time.Now().After(o.StartBy):
+			// Whoever had it died, perhaps before it did anything: beginning now is too late.
+			o.Result = &action.Result{Outcome: action.Interrupted, Finished: time.Now(), Reason: "the control plane stopped while it was under way, and it may not begin so late"}
+			_, err := tx.Answer(key, *o.Result, time.Now())
+			return errors.Join(err, tx.Wake(store.OwnerKey(o.Run), time.Now()), tx.Finish(l))
 		}
 		return tx.MarkHanded(key, time.Now())
 	})

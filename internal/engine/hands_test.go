@@ -72,3 +72,39 @@ func TestHandsFollowOnEachOther(t *testing.T) {
 		}
 	})
 }
+
+// TestTooLateToDoAgain: an order whose control plane died over it is done again
+// only while it may still begin, for perhaps nothing was done yet.
+func TestTooLateToDoAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "upkeep.db")
+	synctest.Test(t, func(t *testing.T) {
+		b, end := newBench(t, path, func(cfg *engine.Config) { cfg.Hands = map[action.Kind]engine.Hand{action.HTTP: quick{}} })
+		defer end()
+		host := b.server("host", "")
+		order := func(step string, startBy time.Time) string {
+			o := run.Order{Here: true, StartBy: startBy, Order: action.Order{Run: "gone", Step: step, Attempt: 1, Target: host.ID, Kind: action.HTTP}}
+			b.update(func(tx store.Tx) error {
+				if err := tx.AddOrder(o); err != nil {
+					return err
+				}
+				if err := tx.MarkHanded(o.Key(), time.Now().Add(-2*time.Minute)); err != nil {
+					return err
+				}
+				return tx.Wake(store.OrderKey(o.Key()), time.Now())
+			})
+			return o.Key()
+		}
+		late, soon := order("late", time.Now().Add(-time.Minute)), order("soon", time.Now().Add(time.Minute))
+		b.engine.Nudge()
+		later(5 * time.Second)
+		for key, want := range map[string]action.Outcome{late: action.Interrupted, soon: action.Done} {
+			b.update(func(tx store.Tx) error {
+				o, err := tx.Order(key)
+				if err == nil && (o.Result == nil || o.Result.Outcome != want) {
+					t.Errorf("%s: %+v, want %s", key, o.Result, want)
+				}
+				return err
+			})
+		}
+	})
+}

@@ -53,6 +53,9 @@ func (w *world) take(o *order) {
 	case w.now.After(o.StartBy) && o.handedAt().IsZero():
 		w.answer(o, action.Result{Outcome: action.Expired})
 		return
+	case w.now.After(o.StartBy):
+		w.answer(o, action.Result{Outcome: action.Interrupted, Reason: "the control plane stopped"})
+		return
 	}
 	if o.handedAt().IsZero() {
 		o.job.handed[o.Key()] = w.now
