@@ -46,6 +46,9 @@ func Tick(r Rollout, w World) (Rollout, Next) {
 		t.advance(e)
 	}
 	t.finish()
+	if len(t.next.Facts) > 0 && !t.r.State.Ended() {
+		t.sooner(w.Now) // what has come of it may let others go on that were looked at before
+	}
 	return t.r, t.next
 }
 
