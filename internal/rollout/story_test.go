@@ -114,7 +114,6 @@ type story struct {
 	fails   func(env, phase string) bool
 	gate    func(env, gate string) action.Result
 	log     strings.Builder
-	ids     int
 	opened  []string // "ENVIRONMENT PHASE", in order
 	keys    map[string]bool
 	waits   string
@@ -176,8 +175,7 @@ func (s *story) tell(facts []history.Fact) {
 // tick reads the world, ticks, and writes down what comes of it.
 func (s *story) tick() Next {
 	s.t.Helper()
-	s.ids++
-	s.w.Now, s.w.ID = s.now, fmt.Sprintf("run-%d", s.ids)
+	s.w.Now, s.w.ID = s.now, fmt.Sprintf("run-%d", len(s.opened)+1)
 	s.w.Runs = map[string]run.Run{}
 	for _, id := range s.r.OpenRuns() {
 		s.w.Runs[id] = s.runs[id]
