@@ -262,6 +262,11 @@ func (d *decider) mayPrepare() (time.Time, Reason) {
 	return time.Time{}, r
 }
 
+// Reaction is how long it may take from the opening of a window until what is
+// ordered then has begun. What needs all but that of a window would be ordered,
+// not begun in time and taken back, in one occurrence after the other.
+const Reaction = 2 * time.Second
+
 // mayDisrupt holds rules 1, 2, 3, 7, 8 and 9.
 func (d *decider) mayDisrupt(s Step) (time.Time, Reason) {
 	w := d.w
@@ -271,8 +276,8 @@ func (d *decider) mayDisrupt(s Step) (time.Time, Reason) {
 	}
 	need := s.Estimate + s.Tail
 	switch {
-	case need > length:
-		return time.Time{}, Reason{Code: NeverFits, Need: need, Left: length}
+	case need+Reaction > length:
+		return time.Time{}, Reason{Code: NeverFits, Need: need + Reaction, Left: length}
 	case !open.Contains(w.Now):
 		return time.Time{}, Reason{Code: WindowClosed, Until: next.Start}
 	case w.MissedStart && !s.OwnSlot:

@@ -557,3 +557,15 @@ func TestCheckRefusesUnsoundPlans(t *testing.T) {
 		}
 	}
 }
+
+// What needs a whole window would never be begun in time: it is told before.
+func TestNeverFitsCountsReaction(t *testing.T) {
+	s := Step{ID: "s", Target: "t", Action: action.Install, Disrupts: true, Estimate: time.Minute, Timeout: time.Hour, Attempts: 1}
+	p := Plan{ID: "p", Generation: 1, Root: Node{ID: "r", Shape: Leaf, Step: s}}
+	for length, want := range map[time.Duration]int{time.Minute + Reaction - 1: 0, time.Minute + Reaction: 1} {
+		d := Decide(p, Progress{}, World{Now: epoch, Window: window.Span{Start: epoch, End: epoch.Add(length)}, Length: length})
+		if len(d.Start) != want || want == 0 && d.Waits[0].Reason.Code != NeverFits {
+			t.Errorf("in %v: %+v", length, d)
+		}
+	}
+}

@@ -109,7 +109,7 @@ func OpenBook(o Opening, b Book, given map[string]string, now time.Time) (Run, [
 // fits refuses a window that is too short for a single member.
 func fits(root plan.Node, w window.Window) error {
 	for s := range root.All() {
-		if need := s.Estimate + s.Tail; s.Disrupts && !s.Closing && need > w.Duration {
+		if need := s.Estimate + s.Tail + plan.Reaction; s.Disrupts && !s.Closing && need > w.Duration {
 			return fault.Invalid("duration", "%s takes about %s with what must follow it, and the window has only %s", s.Title, plan.Round(need), plan.Round(w.Duration))
 		}
 	}

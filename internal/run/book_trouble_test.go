@@ -224,3 +224,27 @@ func TestClosingIsNotTakenBack(t *testing.T) {
 		t.Errorf("it takes back %v", next.Withdraw)
 	}
 }
+
+// A restart was given up, and its second attempt was never begun: perhaps the
+// first was, so the member must show that it is ready before it is put back.
+func TestGivenUpMayHaveBegun(t *testing.T) {
+	b := apiExtension()
+	b.Budget = 0
+	s := newBookStory(t, b, 10*time.Hour, 1)
+	first := s.until("ctl1.restart")
+	s.world.Handed = map[string]time.Time{first.Key(): s.now}
+	for s.run.Halted() == "" {
+		s.now = s.tick().Wake
+	}
+	s.world.Handed = nil
+	s.resume()
+	s.answer(s.until("ctl1.restart"), action.Expired)
+	r, _, err := s.run.Abort("user/ada", "", s.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run = r
+	if o := s.until("g2.ctl1."); strings.Contains(o.Step, "ready") {
+		t.Errorf("%s is ordered, and nobody knows whether ctl1 is ready\n%s", o.Step, s.log.String())
+	}
+}

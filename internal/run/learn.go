@@ -71,6 +71,9 @@ func (t *ticker) silent(s plan.Step, st plan.StepState, key string) {
 		s.Action, to, handed.UTC().Format(time.RFC3339))
 	t.r.Result.Failures = append(t.r.Result.Failures, action.Failure{Reason: why})
 	t.say(engineName, history.StepEnded, s.ID, why)
+	if t.r.Book != nil {
+		t.begun(s) // perhaps it was
+	}
 }
 
 // answered takes in one answer.

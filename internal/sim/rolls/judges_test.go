@@ -25,7 +25,8 @@ type memory struct {
 	ended    map[string]time.Time // by member: when a step was last answered; "": any
 	done     map[string]bool      // what was done to members, by member and step; false: its run may not have waited for it
 	began    map[string]bool      // by part.key: it was ordered before
-	kept     map[string]bool      // by member: it did not show that it is ready, or could not be put back
+	kept     map[string]time.Time // by member: since when it is known that it did not show that it is ready, or could not be put back
+	knew     time.Time            // when its last tick looked at the world
 	frozen   map[int]time.Time    // by number of the freeze: since when the run knows of it
 	halted   bool                 // when it was last looked at
 }
@@ -33,7 +34,7 @@ type memory struct {
 func (j *job) remember() {
 	j.memory = memory{
 		tries: map[string]int{}, approved: map[string]bool{}, ended: map[string]time.Time{},
-		done: map[string]bool{}, began: map[string]bool{}, kept: map[string]bool{}, frozen: map[int]time.Time{},
+		done: map[string]bool{}, began: map[string]bool{}, kept: map[string]time.Time{}, frozen: map[int]time.Time{},
 	}
 }
 
@@ -107,6 +108,7 @@ func (j *job) why() string {
 
 // judgeTick notes what the run has come to know.
 func (w *world) judgeTick(j *job, knew time.Time) {
+	j.knew = knew
 	at := j.held()
 	if j.heldAt.IsZero() && (!at.IsZero() && knew.After(at) || j.overBudget(knew) != nil) {
 		j.heldAt = w.now
@@ -135,7 +137,7 @@ func (w *world) judgePerson(j *job, what string) {
 		if !j.abortAt.IsZero() {
 			j.heldAt = w.now
 		}
-		clear(j.kept)
+		maps.DeleteFunc(j.kept, func(_ string, at time.Time) bool { return at.Before(j.knew) }) // of the others the run does not know yet
 		for id, tries := range j.tries { // what failed is tried anew, the others go on
 			if tries >= j.service.part(id).allowed() {
 				delete(j.tries, id)
@@ -163,7 +165,7 @@ func (w *world) judgeAnswer(o *order, r action.Result) {
 	j.tries[o.Step]++
 	allowed := p.allowed()
 	if p.closing() && j.tries[o.Step] >= allowed {
-		j.kept[p.member] = true
+		j.kept[p.member] = w.now
 	}
 	if (j.tries[o.Step] >= allowed || r.Outcome == action.Refused) && j.failed == "" && !w.abandoned(o) {
 		j.failed, j.failedAt = o.Key(), w.now
@@ -355,7 +357,7 @@ func (w *world) judgeEnd(j *job) {
 		switch {
 		case o.job != j || o.result != nil || o.part.phase == proving:
 		case w.abandoned(o):
-			j.kept[o.part.member] = true
+			j.kept[o.part.member] = w.now
 		default:
 			w.blame("rule 10", "%s has ended, and %s is under way", j.run.ID, o.Key())
 		}
@@ -369,7 +371,7 @@ func (w *world) judgeEnd(j *job) {
 			w.blame("rule 10", "%s has succeeded, and %s is out", j.run.ID, m.name)
 		case out && !told:
 			w.blame("rule 10", "%s has ended, %s is out, and nobody is told: %q", j.run.ID, m.name, j.run.Result.Text)
-		case out && !j.kept[m.name]:
+		case out && j.kept[m.name].IsZero():
 			w.blame("rule 10", "%s has ended, and %s is left out, though nothing says that it is not ready", j.run.ID, m.name)
 		case out:
 			w.tally.Left++

@@ -18,7 +18,7 @@ import (
 const everydayRuns = 300
 
 // seedsThatFailed once found a fault, and stay.
-var seedsThatFailed = []uint64{2421}
+var seedsThatFailed = []uint64{2421, 7645, 15250, 20258, 28050, 31473, 31934, 32732}
 
 // How long the trouble lasts in a world, and how long it may take until every
 // run has ended when there is none any more.
