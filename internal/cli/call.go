@@ -30,6 +30,27 @@ func ask[T any](ctx context.Context, request func(context.Context) (T, error)) (
 	}
 }
 
+// every asks for page after page, until there is no next one. The list is never nil.
+func every[T any](ctx context.Context, list func(ctx context.Context, next string) (items []T, more string, err error)) ([]T, error) {
+	type page struct {
+		items []T
+		next  string
+	}
+	all, at := []T{}, ""
+	for {
+		p, err := ask(ctx, func(ctx context.Context) (p page, err error) {
+			p.items, p.next, err = list(ctx, at)
+			return p, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if all, at = append(all, p.items...), p.next; at == "" {
+			return all, nil
+		}
+	}
+}
+
 // write makes a request that changes something. It may be repeated like any
 // other, for all its tries have one key, and the server does it once.
 func write[T any](ctx context.Context, request func(ctx context.Context, key string) (T, error)) (T, error) {

@@ -35,19 +35,16 @@ func (a *app) getClaims() *cobra.Command {
 
 // claims lists what is held in the project, or only what no run holds.
 func (s *session) claims(ctx context.Context, byHand bool) (*client.ClaimList, error) {
-	all := &client.ClaimList{Items: []client.Claim{}}
 	params := &client.ListClaimsParams{Project: s.project, ByHand: byHand, Limit: pageSize}
-	for {
-		page, err := ask(ctx, func(ctx context.Context) (*client.ClaimList, error) { return s.ListClaims(ctx, params) })
+	items, err := every(ctx, func(ctx context.Context, next string) ([]client.Claim, string, error) {
+		params.After = next
+		page, err := s.ListClaims(ctx, params)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		all.Items = append(all.Items, page.Items...)
-		if page.Next == "" {
-			return all, nil
-		}
-		params.After = page.Next
-	}
+		return page.Items, page.Next, nil
+	})
+	return &client.ClaimList{Items: items}, err
 }
 
 func (a *app) claimTable(all []client.Claim) *table {

@@ -355,19 +355,16 @@ func (s *session) findImage(ctx context.Context, ref string) (*client.Image, err
 
 // images lists all, the newest first.
 func (s *session) images(ctx context.Context, channel, state, arch string) (*client.ImageList, error) {
-	all := &client.ImageList{Items: []client.Image{}}
 	params := &client.ListImagesParams{Project: s.project, Channel: channel, State: client.ListImagesParamsState(state), Arch: arch, Limit: pageSize}
-	for {
-		page, err := ask(ctx, func(ctx context.Context) (*client.ImageList, error) { return s.ListImages(ctx, params) })
+	items, err := every(ctx, func(ctx context.Context, next string) ([]client.Image, string, error) {
+		params.Before = next
+		page, err := s.ListImages(ctx, params)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		all.Items = append(all.Items, page.Items...)
-		if page.Next == "" {
-			return all, nil
-		}
-		params.Before = page.Next
-	}
+		return page.Items, page.Next, nil
+	})
+	return &client.ImageList{Items: items}, err
 }
 
 // completeImages offers the names of images to the shell, as completeServers does.

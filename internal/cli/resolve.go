@@ -33,36 +33,30 @@ func (s *session) allServers(ctx context.Context) (*client.ServerList, error) {
 
 // serversOf lists those made from an image, and those made from an old one.
 func (s *session) serversOf(ctx context.Context, image string, old bool) (*client.ServerList, error) {
-	all := &client.ServerList{Items: []client.Server{}}
 	params := &client.ListServersParams{Project: s.project, Image: image, OldImage: old, Limit: pageSize}
-	for {
-		page, err := ask(ctx, func(ctx context.Context) (*client.ServerList, error) { return s.ListServers(ctx, params) })
+	items, err := every(ctx, func(ctx context.Context, next string) ([]client.Server, string, error) {
+		params.After = next
+		page, err := s.ListServers(ctx, params)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		all.Items = append(all.Items, page.Items...)
-		if page.Next == "" {
-			return all, nil
-		}
-		params.After = page.Next
-	}
+		return page.Items, page.Next, nil
+	})
+	return &client.ServerList{Items: items}, err
 }
 
 // allSchedules lists those of a server, or of every server of the project.
 func (s *session) allSchedules(ctx context.Context, server string) (*client.ScheduleList, error) {
-	all := &client.ScheduleList{Items: []client.Schedule{}}
 	params := &client.ListSchedulesParams{Project: s.project, Server: server, Limit: pageSize}
-	for {
-		page, err := ask(ctx, func(ctx context.Context) (*client.ScheduleList, error) { return s.ListSchedules(ctx, params) })
+	items, err := every(ctx, func(ctx context.Context, next string) ([]client.Schedule, string, error) {
+		params.After = next
+		page, err := s.ListSchedules(ctx, params)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		all.Items = append(all.Items, page.Items...)
-		if page.Next == "" {
-			return all, nil
-		}
-		params.After = page.Next
-	}
+		return page.Items, page.Next, nil
+	})
+	return &client.ScheduleList{Items: items}, err
 }
 
 // findSchedule finds one by SERVER/NAME, by id, or by a name that only one has.

@@ -161,7 +161,7 @@ func (p *Proxy) check(ctx context.Context, s *upstream) {
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		if p.checked(s) {
-			p.learn(s, healthy(ctx, client, "http://"+s.address+HealthPath))
+			p.learn(s, Healthy(ctx, client, "http://"+s.address+HealthPath))
 		}
 		select {
 		case <-tick.C:
@@ -170,7 +170,8 @@ func (p *Proxy) check(ctx context.Context, s *upstream) {
 	}
 }
 
-func healthy(ctx context.Context, client *http.Client, url string) bool {
+// Healthy reports whether what is asked answers, and well.
+func Healthy(ctx context.Context, client *http.Client, url string) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return false

@@ -161,10 +161,11 @@ func (d *stage) evidence(ctx context.Context, run string) error {
 func (d *stage) whenUp(ctx context.Context, parts *demo.Service) error {
 	tick := time.NewTicker(readyEvery)
 	defer tick.Stop()
+	asker := &http.Client{Timeout: time.Second}
 	for {
-		up := answers(ctx, parts.URL())
+		up := demo.Healthy(ctx, asker, parts.URL())
 		for _, name := range demo.Names {
-			up = up && answers(ctx, parts.Member(name)+demo.HealthPath)
+			up = up && demo.Healthy(ctx, asker, parts.Member(name)+demo.HealthPath)
 			s, err := d.server.Desk().Server(ctx, demoUser, "", name)
 			if err != nil {
 				return err
@@ -180,20 +181,6 @@ func (d *stage) whenUp(ctx context.Context, parts *demo.Service) error {
 			return ctx.Err()
 		}
 	}
-}
-
-func answers(ctx context.Context, url string) bool {
-	client := &http.Client{Timeout: time.Second}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return false
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return false
-	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
 }
 
 // words makes a short line of a fact of the service; empty if there is none.

@@ -138,7 +138,7 @@ func (w *world) judgePerson(j *job, what string) {
 			j.heldAt = w.now
 		}
 		maps.DeleteFunc(j.kept, func(_ string, at time.Time) bool { return at.Before(j.knew) }) // of the others the run does not know yet
-		for id, tries := range j.tries { // what failed is tried anew, the others go on
+		for id, tries := range j.tries {                                                        // what failed is tried anew, the others go on
 			if tries >= j.service.part(id).allowed() {
 				delete(j.tries, id)
 			}
