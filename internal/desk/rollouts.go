@@ -147,6 +147,20 @@ func (d *Desk) Rollout(ctx context.Context, c Caller, project, idOrTrain string)
 	return out, err
 }
 
+// RolloutMark is another one when a rollout has changed, or its train, or a
+// release of that train. It costs next to nothing, so that many can look often.
+func (d *Desk) RolloutMark(ctx context.Context, c Caller, id string) (mark string, err error) {
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		m, err := tx.RolloutMark(id)
+		if err != nil {
+			return err
+		}
+		mark = fmt.Sprintf("%d %d %d", m.Rollout, m.Train, m.Releases)
+		return c.may(identity.Read, m.Project, "rollout", id)
+	})
+	return mark, err
+}
+
 // RolloutFilter selects rollouts.
 type RolloutFilter struct {
 	Project string

@@ -78,7 +78,8 @@ func (p *Portal) about(v *visit, of sayingOf) (saying, error) {
 	return s, err
 }
 
-// spec names a rollout to the desk.
+// specOf names a rollout to the desk, and which environment of it is meant (empty:
+// all) and why.
 func specOf(r desk.Rollout, env, reason string) desk.RolloutSpec {
 	return desk.RolloutSpec{Project: r.Project, Rollout: r.ID, Environment: env, Reason: reason}
 }

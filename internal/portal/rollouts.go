@@ -3,7 +3,6 @@ package portal
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -190,8 +189,8 @@ func (p *Portal) rollout(v *visit) error {
 func (p *Portal) rolloutLive(v *visit) error {
 	id := v.r.PathValue("id")
 	return p.stream(v, func(ctx context.Context) (seen, error) {
-		r, err := p.cfg.Desk.Rollout(ctx, v.caller, "", id)
-		return seen{mark: fmt.Sprint(r.Revision, r.World.Train.Revision, r.World.Release.Revision)}, err
+		mark, err := p.cfg.Desk.RolloutMark(ctx, v.caller, id)
+		return seen{mark: mark}, err
 	})
 }
 
@@ -293,7 +292,7 @@ func gatesOf(r desk.Rollout, e rollout.Environment) (all []gateView) {
 // undecided reports whether a person is to decide the gate.
 func (g gateView) undecided() bool { return g.Asked && g.Result == rollout.Inconclusive }
 
-// look is a stage's glyph and colour.
+// stageLook is a stage's glyph and colour.
 func stageLook(s rollout.Stage) string {
 	switch s {
 	case rollout.Waiting:

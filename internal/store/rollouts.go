@@ -35,11 +35,23 @@ type Trains interface {
 // Rollouts are releases on their way.
 type Rollouts interface {
 	Rollout(id string) (rollout.Rollout, error)
+	// RolloutMark reads no documents: it is for those who look often whether a
+	// rollout has changed.
+	RolloutMark(id string) (RolloutMark, error)
 	// Rollouts lists, newest first.
 	Rollouts(f RolloutFilter) ([]rollout.Rollout, error)
 	// PutRollout inserts (Revision 0) or replaces by compare-and-set, and
 	// returns what is stored now.
 	PutRollout(r rollout.Rollout) (rollout.Rollout, error)
+}
+
+// RolloutMark is another one when a rollout, its train or a release of that
+// train has changed.
+type RolloutMark struct {
+	Project  string
+	Rollout  int64 // its revision
+	Train    int64 // its revision; 0: it was removed
+	Releases int64 // all their revisions added up
 }
 
 // RolloutFilter selects rollouts; empty fields select all.

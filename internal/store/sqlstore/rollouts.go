@@ -170,6 +170,20 @@ func (t *tx) Rollout(id string) (rollout.Rollout, error) {
 	return one(t, "rollout", id, selectRollout+` WHERE id = $1`, []any{id}, scanRollout)
 }
 
+// selectMark reads by primary keys, but for the releases: there are few.
+const selectMark = `SELECT r.project, r.revision,
+	COALESCE((SELECT t.revision FROM trains t WHERE t.id = r.project || '/' || r.train), 0),
+	CAST(COALESCE((SELECT SUM(s.revision) FROM releases s WHERE s.project = r.project AND s.train = r.train), 0) AS BIGINT)
+	FROM rollouts r WHERE r.id = $1`
+
+// RolloutMark implements store.Rollouts.
+func (t *tx) RolloutMark(id string) (store.RolloutMark, error) {
+	return one(t, "rollout", id, selectMark, []any{id}, func(row scanner) (m store.RolloutMark, err error) {
+		err = row.Scan(&m.Project, &m.Rollout, &m.Train, &m.Releases)
+		return m, err
+	})
+}
+
 // Rollouts implements store.Rollouts.
 func (t *tx) Rollouts(f store.RolloutFilter) ([]rollout.Rollout, error) {
 	var w filter

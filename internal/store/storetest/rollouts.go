@@ -152,4 +152,49 @@ func rollouts(t *testing.T, open func(*testing.T) store.DB) {
 	})
 	refused(t, db, fault.KindConflict, func(tx store.Tx) error { _, err := tx.PutRollout(full); return err })
 	missing(t, db, func(tx store.Tx) error { _, err := tx.Rollout("r4"); return err })
+	rolloutMarks(t, db)
+}
+
+// rolloutMarks: a mark is another one whenever something that it stands for is.
+func rolloutMarks(t *testing.T, db store.DB) {
+	want := store.RolloutMark{Project: "p", Rollout: 2}
+	look := func(when string) {
+		t.Helper()
+		view(t, db, func(tx store.Tx) error {
+			got, err := tx.RolloutMark("r3")
+			same(t, "mark "+when, got, want)
+			return err
+		})
+	}
+	look("of a rollout whose train was removed")
+	update(t, db, func(tx store.Tx) error {
+		if _, err := tx.PutTrain(someTrain("p", "a")); err != nil {
+			return err
+		}
+		_, err := tx.PutTrainRelease(someRelease("p", "a", "R4"))
+		return err
+	})
+	want.Train, want.Releases = 1, 1
+	look("with a train and a release")
+	update(t, db, func(tx store.Tx) error {
+		again := someRelease("p", "a", "R4")
+		again.Revision = 1
+		if _, err := tx.PutTrainRelease(again); err != nil {
+			return err
+		}
+		for _, other := range []rollout.StoredRelease{someRelease("q", "a", "R4"), someRelease("p", "b", "R4")} {
+			if _, err := tx.PutTrainRelease(other); err != nil {
+				return err
+			}
+		}
+		r, err := tx.Rollout("r3")
+		if err != nil {
+			return err
+		}
+		_, err = tx.PutRollout(r)
+		return err
+	})
+	want.Rollout, want.Releases = 3, 2
+	look("after changes, some of them of others")
+	missing(t, db, func(tx store.Tx) error { _, err := tx.RolloutMark("r4"); return err })
 }
