@@ -157,7 +157,7 @@ var testOnly = []string{
 var pure = []string{
 	"bytes", "cmp", "crypto/sha256", "encoding/base64", "encoding/hex", "errors",
 	"fmt", "hash/fnv", "iter", "maps", "math", "math/bits", "net/netip", "net/url",
-	"path", "regexp", "slices", "sort", "strconv", "strings", "sync", "time",
+	"path", "reflect", "regexp", "slices", "sort", "strconv", "strings", "sync", "time",
 	"unicode", "unicode/utf8",
 	"time/tzdata",                    // the zones' rules, compiled in
 	"github.com/teambition/rrule-go", // expands recurrences

@@ -87,6 +87,7 @@ type Outage struct {
 const (
 	forecastHorizon = 400 * 24 * time.Hour
 	forecastTicks   = 100_000
+	forecastIdle    = 24 * time.Hour // nothing there happens without its time being known
 )
 
 // Predict runs the very state machine that a rollout uses against a pretended
@@ -125,7 +126,7 @@ func (p *prophet) step() bool {
 	}
 	was := p.r
 	var next Next
-	p.r, next = Tick(p.r, p.w)
+	p.r, next = tick(p.r, p.w, forecastIdle)
 	maps.Copy(p.w.Train.Installed, next.Installed)
 	for _, o := range next.Orders {
 		p.w.Answers[o.Key()] = action.Result{Outcome: action.Done}

@@ -5,8 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"regexp"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"upkeep/internal/runbook"
@@ -168,39 +169,74 @@ func (r Rollout) print(w World, e Environment, name string) string {
 	return fingerprint(book)
 }
 
-var (
-	quoted   = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
-	typeName = regexp.MustCompile(`(?:map\[\w+\]|\[\])*\*?[\w.]+\{`)
-	nothing  = regexp.MustCompile(`\w+:(?:""|0|false|\(?[\w.\[\]*]+\)?\(nil\)|\{\})(, |\})`)
-)
-
 // fingerprint tells runbooks apart. A book has no pointers in it, which a test
-// holds, and maps are printed in order. What is not said in a book does not
-// count, nor do the names of types: so approvals outlive a new version of
-// Upkeep, whose books can say more.
+// holds, and maps are said in order. What is not said in a book does not count,
+// nor do the names of types: so approvals outlive a new version of Upkeep, whose
+// books can say more.
 func fingerprint(b runbook.Book) string {
-	text := quoted.ReplaceAllStringFunc(fmt.Sprintf("%#v", b), func(said string) string {
-		if said == `""` {
-			return said
-		}
-		sum := sha256.Sum256([]byte(said))
-		return `"` + hex.EncodeToString(sum[:]) + `"`
-	})
-	text = typeName.ReplaceAllString(text, "{")
-	for {
-		less := nothing.ReplaceAllStringFunc(text, func(m string) string {
-			if strings.HasSuffix(m, "}") {
-				return "}"
-			}
-			return ""
-		})
-		if less = strings.ReplaceAll(less, ", }", "}"); less == text {
-			break
-		}
-		text = less
-	}
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256(appendSaid(nil, reflect.ValueOf(b)))
 	return hex.EncodeToString(sum[:])[:12]
+}
+
+// empty is what nothing is said in.
+const empty = "{}"
+
+// appendSaid appends what a value says: of a struct only the fields that say
+// something, and of a text its hash, so that no text can pass for a field.
+func appendSaid(to []byte, v reflect.Value) []byte {
+	switch v.Kind() {
+	case reflect.Struct:
+		return appendFields(to, v)
+	case reflect.Slice, reflect.Array:
+		to = append(to, '{')
+		for i := range v.Len() {
+			to = appendSaid(comma(to, i), v.Index(i))
+		}
+		return append(to, '}')
+	case reflect.Map:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		to = append(to, '{')
+		for i, k := range keys {
+			to = appendSaid(append(appendSaid(comma(to, i), k), ':'), v.MapIndex(k))
+		}
+		return append(to, '}')
+	case reflect.String:
+		if v.Len() == 0 {
+			return append(to, `""`...)
+		}
+		sum := sha256.Sum256(strconv.AppendQuote(nil, v.String()))
+		to = hex.AppendEncode(append(to, '"'), sum[:])
+		return append(to, '"')
+	default:
+		return fmt.Appendf(to, "%#v", v)
+	}
+}
+
+func appendFields(to []byte, v reflect.Value) []byte {
+	to = append(to, '{')
+	said := 0
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			continue
+		}
+		was := len(to)
+		to = append(append(comma(to, said), v.Type().Field(i).Name...), ':')
+		from := len(to)
+		if to = appendSaid(to, v.Field(i)); string(to[from:]) == empty {
+			to = to[:was]
+			continue
+		}
+		said++
+	}
+	return append(to, '}')
+}
+
+func comma(to []byte, i int) []byte {
+	if i > 0 {
+		return append(to, ", "...)
+	}
+	return to
 }
 
 // Change is a line that only one of two plans has, or that both have.

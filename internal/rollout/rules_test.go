@@ -31,6 +31,7 @@ type judgeRules struct {
 	t     *rapid.T
 	s     *story
 	books map[string]*ledger
+	fails []string // environments whose gates have failed, and nobody could know it yet
 }
 
 func (j *judgeRules) of(env string) *ledger {
@@ -129,7 +130,7 @@ func newRules(t *rapid.T) *judgeRules {
 	s.gate = func(env, gate string) action.Result {
 		switch n := rapid.IntRange(0, 30).Draw(t, "gate"); {
 		case n < odd:
-			j.of(env).bad, j.of(env).failed = s.now, true
+			j.fails = append(j.fails, env)
 			return action.Result{Outcome: action.Failed, Reason: "too slow"}
 		case n < 2*odd:
 			return action.Result{Outcome: action.Failed, Reason: action.Inconclusive + "no data"}
@@ -164,6 +165,10 @@ func (j *judgeRules) tick(lost bool) {
 			}
 		}
 	}
+	for _, env := range j.fails {
+		j.of(env).bad, j.of(env).failed = s.now, true
+	}
+	j.fails = nil
 	for _, e := range s.w.Train.Train.Environments {
 		if n := len(s.r.Standings[e.Name].phasesRunning()); n > 1 {
 			j.t.Fatalf("%d runs at once in %s", n, e.Name)

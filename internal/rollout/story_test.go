@@ -180,7 +180,7 @@ func (s *story) tick() Next {
 	for _, id := range s.r.OpenRuns() {
 		s.w.Runs[id] = s.runs[id]
 	}
-	moved, next := Tick(s.r, s.w)
+	moved, next := tick(s.r, s.w, forecastIdle) // what comes by itself must not need the idle ticks
 	before := s.r
 	s.r = moved
 	for _, r := range next.Runs {
@@ -285,6 +285,9 @@ func (s *story) play(d time.Duration) {
 			s.t.Fatalf("at %v it wants to be woken at %v", s.now, wake)
 		}
 		s.now = wake
+		if wake.After(end) {
+			s.now = end
+		}
 		s.endRuns()
 	}
 }

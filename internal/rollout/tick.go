@@ -28,11 +28,15 @@ const askAgain = time.Minute
 // Tick moves a rollout as far as the world allows, and says what is to be done
 // for it. It may be called at any time and as often as one likes: without a
 // change in the world a second call starts nothing.
-func Tick(r Rollout, w World) (Rollout, Next) {
+func Tick(r Rollout, w World) (Rollout, Next) { return tick(r, w, idleTick) }
+
+// tick is Tick that is to be called again after idle at the latest. Forecasts
+// pretend a world in which no nudge gets lost, so they need fewer of them.
+func tick(r Rollout, w World, idle time.Duration) (Rollout, Next) {
 	if r.State.Ended() {
 		return r, Next{}
 	}
-	t := ticker{r: r.own(), w: w, next: Next{Wake: w.Now.Add(idleTick)}}
+	t := ticker{r: r.own(), w: w, next: Next{Wake: w.Now.Add(idle)}}
 	t.r.Waits = nil
 	for _, name := range slices.Sorted(maps.Keys(t.r.Standings)) {
 		t.collect(name)
