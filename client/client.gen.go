@@ -609,7 +609,7 @@ type EvidenceEndpoint struct {
 	// Example: 1925
 	Sent int64 `json:"sent"`
 
-	// Skipped More that could not be sent: they prove nothing.
+	// Skipped More that could not be sent, or whose answer nobody was there to see: they prove nothing.
 	//
 	// Example: 0
 	Skipped int64 `json:"skipped"`
@@ -672,7 +672,7 @@ type EvidenceMember struct {
 	// Example: 1925
 	Sent int64 `json:"sent"`
 
-	// Skipped More that could not be sent: they prove nothing.
+	// Skipped More that could not be sent, or whose answer nobody was there to see: they prove nothing.
 	//
 	// Example: 0
 	Skipped int64 `json:"skipped"`
@@ -723,7 +723,7 @@ type EvidencePoint struct {
 	// Example: 1925
 	Sent int64 `json:"sent"`
 
-	// Skipped More that could not be sent: they prove nothing.
+	// Skipped More that could not be sent, or whose answer nobody was there to see: they prove nothing.
 	//
 	// Example: 0
 	Skipped int64 `json:"skipped"`
@@ -804,7 +804,7 @@ type EvidenceSum struct {
 	// Example: 1925
 	Sent int64 `json:"sent"`
 
-	// Skipped More that could not be sent: they prove nothing.
+	// Skipped More that could not be sent, or whose answer nobody was there to see: they prove nothing.
 	//
 	// Example: 0
 	Skipped int64 `json:"skipped"`
@@ -7224,4 +7224,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 6807a5d5093964aa62b51c5377bbe9468dacccd9386aaa00796507afe094e2af.
+// From the document with the SHA-256 3b498a013a3268760855e4d169e1a4c47d7073d9f81621dc213d3f1ff3d6c9d7.

@@ -42,7 +42,7 @@ type EvidenceSum struct {
 	Unanswered int     `json:"unanswered" doc:"No whole answer came in time." example:"0"`
 	Failed     int     `json:"failed" doc:"The answer was a 5xx." example:"0"`
 	Slow       int     `json:"slow" doc:"The answer took longer than it should." example:"3"`
-	Skipped    int     `json:"skipped" doc:"More that could not be sent: they prove nothing." example:"0"`
+	Skipped    int     `json:"skipped" doc:"More that could not be sent, or whose answer nobody was there to see: they prove nothing." example:"0"`
 	P50        float64 `json:"p50" doc:"The median of how long answers took, in milliseconds; in a sum the mean of its seconds' medians." example:"12.5"`
 	P99        float64 `json:"p99" doc:"What 99 of 100 answers did not exceed, in milliseconds; in a sum the greatest of its seconds." example:"48"`
 	Why        string  `json:"why,omitempty" doc:"What became of the last that was unanswered or failed." example:"no answer within 5s"`

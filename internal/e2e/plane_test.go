@@ -201,7 +201,7 @@ type runOf struct {
 		Reboots  int
 		Text     string
 	}
-	Waits []struct{ Step, Code, Text string }
+	Waits []struct{ Step, Code, Words string }
 }
 
 type factOf struct {

@@ -21,7 +21,7 @@ type Second struct {
 	Unanswered int           // none did
 	Failed     int           // the answer is a 5xx
 	Slow       int           // the answer took longer than it should
-	Skipped    int           // not sent: too many were without an answer, or the machine was busy
+	Skipped    int           // not sent, for too many were without an answer or the machine was busy; or the asker stood still meanwhile
 	P50, P99   time.Duration // of the answered; 0 if none was. In sums: the mean of the medians, the greatest P99
 	Why        string        // of the last that failed or was not answered
 }
@@ -93,7 +93,7 @@ func (t Total) Bad() int { return t.Unanswered + t.Failed }
 func (t Total) String() string {
 	text := fmt.Sprintf("%d of %d requests unanswered, %d failed, %d slow", t.Unanswered, t.Sent, t.Failed, t.Slow)
 	if t.Skipped > 0 {
-		text += fmt.Sprintf("; %d more could not be sent", t.Skipped)
+		text += fmt.Sprintf("; %d more prove nothing", t.Skipped)
 	}
 	return text
 }
@@ -108,7 +108,7 @@ func (t Total) Words() string {
 		text += fmt.Sprintf(", %s slow", Thousands(t.Slow))
 	}
 	if t.Skipped > 0 {
-		text += fmt.Sprintf(", %s more could not be sent", Thousands(t.Skipped))
+		text += fmt.Sprintf(", %s more prove nothing", Thousands(t.Skipped))
 	}
 	return text
 }

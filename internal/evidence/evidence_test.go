@@ -16,7 +16,7 @@ func TestWords(t *testing.T) {
 	for words, total := range map[string]Total{
 		"0 of 1,925 requests unanswered":                            {Sent: 1925},
 		"12 of 1,234,567 requests unanswered, 1,000 failed, 3 slow": {Sent: 1234567, Unanswered: 12, Failed: 1000, Slow: 3},
-		"0 of 999 requests unanswered, 5 more could not be sent":    {Sent: 999, Skipped: 5},
+		"0 of 999 requests unanswered, 5 more prove nothing":        {Sent: 999, Skipped: 5},
 	} {
 		if got := total.Words(); got != words {
 			t.Errorf("%q, want %q", got, words)

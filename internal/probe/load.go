@@ -21,6 +21,7 @@ const (
 
 	catchUp = time.Second            // a sender that is later than this gives up what it missed
 	look    = 100 * time.Millisecond // how often it is looked whether a second is over
+	still   = time.Second            // who has done nothing for longer than this stood still
 )
 
 // The words of the core, for who only asks.
@@ -42,7 +43,9 @@ type Probe struct {
 // the last request of that second has ended. At ctx's end it sends no more,
 // waits for those under way, Spec.Timeout at most, reports them and returns; no
 // goroutine of it is left then. Requests are sent on time however long the
-// answers take, and each on a connection of its own.
+// answers take, and each on a connection of its own. What was under way while
+// this process itself stood still (a signal, a machine that starves it) proves
+// nothing of the service, and is counted as skipped.
 //
 // report is called by one goroutine; while it takes its time, requests go on.
 // The error is fault.Invalid, and nothing was sent.
@@ -51,10 +54,12 @@ func (p Probe) Run(ctx context.Context, spec Spec, report func(Second)) error {
 	if err != nil {
 		return err
 	}
-	var sender sync.WaitGroup
-	sender.Go(func() { b.send(ctx, time.Now()) })
+	b.awake(time.Now())
 	sent := make(chan struct{})
-	go func() { sender.Wait(); close(sent) }()
+	go func() { b.send(ctx, time.Now()); close(sent) }()
+	var beat sync.WaitGroup
+	beat.Go(func() { b.beat(sent) })
+	defer beat.Wait()
 
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -80,6 +85,8 @@ type book struct {
 	mu      sync.Mutex
 	flying  int
 	seconds []*second // not reported yet, oldest first
+	acted   time.Time // when this process was last seen to do something
+	stood   time.Time // when it last went on after it had stood still; zero: never
 }
 
 // second is one second under way.
@@ -162,15 +169,47 @@ func (b *book) last() *second {
 	return b.seconds[len(b.seconds)-1]
 }
 
+// beat notes that this process does something, until the end.
+func (b *book) beat(end <-chan struct{}) {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		select {
+		case <-end:
+			return
+		case <-tick.C:
+			b.awake(time.Now())
+		}
+	}
+}
+
+// awake notes that this process does something now, and says when it last went
+// on after it had stood still. Whoever wakes first notices.
+func (b *book) awake(now time.Time) (stood time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.acted.IsZero() && now.Sub(b.acted) > still {
+		b.stood = now
+	}
+	b.acted = now
+	return b.stood
+}
+
 // fly sends one request and counts what came of it. It is not cut off when the
 // probe ends: that would look as if the service had not answered.
 func (b *book) fly(s *second, endpoint int) {
+	began := time.Now()
 	a, err := b.targets[endpoint].ask(context.Background(), b.clients[endpoint], b.spec.Timeout)
+	stood := b.awake(time.Now())
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flying--
 	s.open--
 	t := &s.each[endpoint]
+	if stood.After(began) {
+		t.Skipped++ // an answer may have lain here while nobody looked
+		return
+	}
 	if err != nil {
 		t.Unanswered++
 		t.Why = cut(err.Error())

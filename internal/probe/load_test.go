@@ -114,7 +114,7 @@ func TestLoadOfASlowService(t *testing.T) {
 		}
 		began := time.Now()
 		_, sum := runs(t, Probe{Dial: hole}, spec(MaxRate), 4*time.Second+just)
-		if sum.String() != fmt.Sprintf("%d of %[1]d requests unanswered, 0 failed, 0 slow; %d more could not be sent", MaxFlight, 4*MaxRate-MaxFlight) || most.Load() != MaxFlight {
+		if sum.String() != fmt.Sprintf("%d of %[1]d requests unanswered, 0 failed, 0 slow; %d more prove nothing", MaxFlight, 4*MaxRate-MaxFlight) || most.Load() != MaxFlight {
 			t.Fatalf("%s; %d at once", sum, most.Load())
 		}
 		if took := time.Since(began); took > 8*time.Second {
@@ -160,6 +160,37 @@ func TestLoadAfterAPause(t *testing.T) {
 			t.Errorf("%+v", sum)
 		}
 	})
+}
+
+// What was under way while the asker itself stood still says nothing of the
+// service; the same silence does when the asker was there all the while.
+func TestLoadOfWhoStoodStill(t *testing.T) {
+	for stands, want := range map[bool]string{
+		true:  "0 of 0 requests unanswered, 0 failed, 0 slow; 1 more prove nothing",
+		false: "1 of 1 requests unanswered, 0 failed, 0 slow",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b, err := Probe{Dial: blackHole}.newBook(spec(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.awake(time.Now())
+			s := b.enter(0, false)
+			end := make(chan struct{})
+			go func() { b.fly(s, 0); close(end) }()
+			if !stands {
+				b.beat(end)
+			}
+			<-end
+			var sum Total
+			for _, s := range b.over(time.Now(), true) {
+				sum.Add(s)
+			}
+			if sum.String() != want {
+				t.Errorf("it stood still %t: %s, want %s", stands, sum, want)
+			}
+		})
+	}
 }
 
 func TestSpecsAreRefused(t *testing.T) {
