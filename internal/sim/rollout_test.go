@@ -61,7 +61,8 @@ func newLandscape(t *testing.T, path string) *landscape {
 	return c
 }
 
-// start starts a control plane on the database.
+// start starts a control plane on the database. It looks for work once an hour,
+// or these weeks would cost the race detector a minute.
 func (c *landscape) start() {
 	c.t.Helper()
 	db, err := sqlite.Open(context.Background(), c.path, sqlite.Unsafe())
@@ -70,7 +71,7 @@ func (c *landscape) start() {
 	hand := probe.Hand{Dial: c.dial}
 	newID := func() string { return fmt.Sprintf("id-%06d", c.ids.Add(1)) }
 	e := engine.New(engine.Config{
-		DB: db, Owner: "one", NewID: newID, Orders: func(string) {}, Log: slog.New(slog.DiscardHandler), Idle: time.Minute,
+		DB: db, Owner: "one", NewID: newID, Orders: func(string) {}, Log: slog.New(slog.DiscardHandler), Idle: time.Hour,
 		Hands: map[action.Kind]engine.Hand{action.HTTP: hand, action.Query: hand},
 	})
 	c.door = api.New(desk.New(db, newID, e.Nudge), func(ctx context.Context, secret string) (identity.Principal, error) {
@@ -136,6 +137,13 @@ func (c *landscape) serve(env string, w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
+}
+
+// answers has what an environment's Prometheus says change.
+func (c *landscape) answers(how map[string]bool, env string, on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	how[env] = on
 }
 
 // once is a listener with one connection.
@@ -266,12 +274,12 @@ func inLandscape(t *testing.T, f func(c *landscape)) {
 // and what was measured is shown. Mended, it goes on and arrives.
 func TestStageFailsAndProductionIsUntouched(t *testing.T) {
 	inLandscape(t, func(c *landscape) {
-		c.later(time.Minute)
+		c.later(2 * time.Hour)
 		c.at("dev", "soaking")
 		c.later(25 * time.Hour)
 		c.at("stage", "soaking")
 		c.later(2 * 24 * time.Hour)
-		c.slow["stage"] = true
+		c.answers(c.slow, "stage", true)
 		c.later(7 * time.Hour)
 		stage := c.at("stage", "failed")
 		last := stage.Evidence[len(stage.Evidence)-1]
@@ -280,11 +288,11 @@ func TestStageFailsAndProductionIsUntouched(t *testing.T) {
 		}
 		c.end()
 		c.start() // the control plane may well be started anew meanwhile
-		c.later(20 * 24 * time.Hour)
+		c.later(8 * 24 * time.Hour)
 		c.at("prod", "waiting")
 		c.brought("dev a", "stage a")
 
-		c.slow["stage"] = false
+		c.answers(c.slow, "stage", false)
 		_, err := c.clients["bob"].RetryRollout(c.t.Context(), "cloud", client.RolloutRetryInput{Environment: "stage"}, &client.RetryRolloutParams{})
 		c.must(err)
 		prod := c.at("prod", "waiting")
@@ -320,7 +328,7 @@ func TestVetoAfterThreeDaysOfSoak(t *testing.T) {
 		c.at("stage", "soaking")
 		_, err = c.clients["eve"].VetoRelease(ctx, "cloud", "R4", client.VetoInput{Reason: "splits under load"}, &client.VetoReleaseParams{})
 		c.must(err)
-		c.later(30 * 24 * time.Hour)
+		c.later(8 * 24 * time.Hour)
 		c.brought("dev a", "stage a")
 		r := c.rollout()
 		if len(r.Waits) != 1 || r.Waits[0].Code != "veto" || r.Waits[0].Environment != "prod" || !strings.Contains(r.Waits[0].Text, "splits under load") {
@@ -338,10 +346,10 @@ func TestVetoAfterThreeDaysOfSoak(t *testing.T) {
 func TestPinAndMissingFigure(t *testing.T) {
 	inLandscape(t, func(c *landscape) {
 		ctx := c.t.Context()
-		c.dark["dev"] = true
-		c.later(5 * 24 * time.Hour)
+		c.answers(c.dark, "dev", true)
+		c.later(2 * 24 * time.Hour) // twice its soak
 		c.at("dev", "checking")
-		c.dark["dev"] = false
+		c.answers(c.dark, "dev", false)
 		_, err := c.clients["bob"].DecideGate(ctx, "cloud", client.RolloutDecisionInput{Environment: "dev", Gate: "latency", Result: "pass", Reason: "nobody uses it"}, &client.DecideGateParams{})
 		c.must(err)
 		c.later(25 * time.Hour)
@@ -351,7 +359,7 @@ func TestPinAndMissingFigure(t *testing.T) {
 		}
 		_, err = c.clients["bob"].PinComponent(ctx, "cloud", client.RolloutPinInput{Environment: "stage", Component: "api", Digest: digestOf("9"), Reason: "it leaks"}, &client.PinComponentParams{})
 		c.must(err)
-		c.later(9 * 24 * time.Hour)
+		c.later(8 * 24 * time.Hour)
 		c.brought("dev a", "stage a", "stage 9")
 		if r := c.rollout(); r.Waits[0].Code != "digests" {
 			c.t.Errorf("prod waits for %+v", r.Waits)
