@@ -14,7 +14,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 # Weeks that `make simulate` lives through. A plain `go test ./...` does few, and
 # `make unit` fewer, for the race detector makes each ten times as long.
-SIM_WEEKS      ?= 5000
+SIM_WEEKS      ?= 2500
 SIM_WEEKS_RACE ?= 25
 # The same for runs of runbooks in pretended worlds.
 SIM_ROLLS      ?= 100000

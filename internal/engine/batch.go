@@ -13,7 +13,6 @@ import (
 // news is what others are told of a transaction once it is committed.
 type news struct {
 	ordered map[string]bool // targets for which there is an order
-	here    bool            // there is something for the control plane's own hands
 }
 
 // work ticks keys under their leases: all in one transaction, which costs
@@ -65,9 +64,8 @@ func (e *Engine) tickAll(ctx context.Context, leases []store.Lease) error {
 	})
 	defer renew.Stop()
 	n := news{ordered: map[string]bool{}}
-	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error {
+	err := e.update(ctx, func(tx store.Tx) error {
 		clear(n.ordered)
-		n.here = false
 		for _, l := range leases {
 			if err := e.tick(tx, l, &n); err != nil {
 				return err
@@ -86,9 +84,6 @@ func (e *Engine) tickAll(ctx context.Context, leases []store.Lease) error {
 			e.cfg.Orders(target)
 		}
 	}
-	if n.here {
-		e.Nudge()
-	}
 	return nil
 }
 
@@ -99,7 +94,7 @@ func (e *Engine) tick(tx store.Tx, l store.Lease, n *news) error {
 	case strings.HasPrefix(l.Key, store.ScheduleWork):
 		return e.tickSchedule(tx, l, strings.TrimPrefix(l.Key, store.ScheduleWork), n)
 	case strings.HasPrefix(l.Key, store.RolloutWork):
-		return e.tickRollout(tx, l, strings.TrimPrefix(l.Key, store.RolloutWork), n)
+		return e.tickRollout(tx, l, strings.TrimPrefix(l.Key, store.RolloutWork))
 	case strings.HasPrefix(l.Key, store.HoldWork):
 		return tickHold(tx, l, strings.TrimPrefix(l.Key, store.HoldWork))
 	case l.Key == houseKey:
@@ -111,7 +106,7 @@ func (e *Engine) tick(tx store.Tx, l store.Lease, n *news) error {
 // giveBack releases a lease whose tick has come to nothing. If that fails too
 // the lease runs out by itself.
 func (e *Engine) giveBack(ctx context.Context, l store.Lease, after time.Duration) {
-	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error { return tx.Release(l, time.Now().Add(after)) })
+	err := e.update(ctx, func(tx store.Tx) error { return tx.Release(l, time.Now().Add(after)) })
 	if err != nil && ctx.Err() == nil && !fault.Is(err, fault.KindConflict) {
 		e.cfg.Log.Warn("can't give work back", "key", l.Key, "err", err)
 	}

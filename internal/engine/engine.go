@@ -48,6 +48,7 @@ type Config struct {
 type Engine struct {
 	cfg    Config
 	nudge  chan struct{}
+	alarm  alarm
 	hands  chan struct{} // as many as are at work
 	probes chan struct{} // as many services as are asked
 }
@@ -72,7 +73,7 @@ func New(cfg Config) *Engine {
 	if cfg.Silent == 0 {
 		cfg.Silent = fleet.SilentAfter
 	}
-	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1), hands: make(chan struct{}, maxHands), probes: make(chan struct{}, maxProbes)}
+	return &Engine{cfg: cfg, nudge: make(chan struct{}, 1), alarm: alarm{sooner: make(chan struct{}, 1)}, hands: make(chan struct{}, maxHands), probes: make(chan struct{}, maxProbes)}
 }
 
 // Nudge makes the engine look for work now. It may get lost: nobody relies on it.
@@ -85,7 +86,7 @@ func (e *Engine) Nudge() {
 
 // Run works until ctx ends, then waits for the ticks that are under way.
 func (e *Engine) Run(ctx context.Context) error {
-	err := e.cfg.DB.Update(ctx, func(tx store.Tx) error { return tx.Wake(houseKey, time.Now()) })
+	err := e.update(ctx, func(tx store.Tx) error { return tx.Wake(houseKey, time.Now()) })
 	if err != nil && ctx.Err() == nil {
 		return fault.Internal("start the engine", err)
 	}
@@ -98,6 +99,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		free <- struct{}{}
 		workers := cap(free) - len(free) + 1
 		n := min(workers*e.cfg.Batch, store.MaxClaim)
+		e.alarm.clear() // what was written until now is seen
 		leases, next, err := e.cfg.DB.Claim(ctx, e.cfg.Owner, n, e.cfg.Lease)
 		<-free
 		if err != nil && ctx.Err() == nil {
@@ -121,16 +123,25 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // pause waits for a nudge, for the next due row, or for the time to look anyway.
 func (e *Engine) pause(ctx context.Context, next time.Time) {
-	d := e.cfg.Idle
-	if !next.IsZero() {
-		d = min(d, time.Until(next))
+	end := time.Now().Add(e.cfg.Idle)
+	if !next.IsZero() && next.Before(end) {
+		end = next
 	}
-	timer := time.NewTimer(max(d, time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-e.nudge:
-	case <-timer.C:
+	for {
+		if at := e.alarm.at(); !at.IsZero() && at.Before(end) {
+			end = at
+		}
+		timer := time.NewTimer(max(time.Until(end), time.Millisecond))
+		select {
+		case <-e.alarm.sooner:
+			timer.Stop()
+			continue
+		case <-ctx.Done():
+		case <-e.nudge:
+		case <-timer.C:
+		}
+		timer.Stop()
+		return
 	}
 }
 
@@ -174,9 +185,7 @@ func (e *Engine) move(tx store.Tx, r run.Run, t fleet.Target, n *news) (wake tim
 	}
 	for _, o := range next.Orders {
 		n.ordered[o.Target] = !o.Here
-		n.here = n.here || o.Here
 	}
-	n.here = n.here || !r.Asking() && moved.Asking()
 	return next.Wake, nil
 }
 

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"upkeep/internal/action"
 	"upkeep/internal/engine"
+	"upkeep/internal/fault"
 	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/plan"
@@ -275,4 +277,25 @@ func (b *bench) runs() (all []run.Run) {
 		b.t.Fatal(err)
 	}
 	return all
+}
+
+// What a tick puts off is looked at when its time has come, though the loop has
+// paused already by then, and by itself looks only once an hour.
+func TestPutOffIsLookedAtInTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "upkeep.db")
+	synctest.Test(t, func(t *testing.T) {
+		b, end := newBench(t, path)
+		defer end()
+		until := time.Now().Add(7 * time.Second)
+		h := fleet.Hold{ID: "h1", Project: "shop", Names: []string{"server/a"}, Keys: []string{run.TargetKey("a")}, By: "user/ada", Until: until}
+		b.update(func(tx store.Tx) error { return errors.Join(tx.AddHold(h), tx.Wake(store.HoldKey(h.ID), time.Now())) })
+		b.engine.Nudge()
+		later(7*time.Second + 10*time.Millisecond)
+		b.update(func(tx store.Tx) error {
+			if _, err := tx.Hold(h.ID); !fault.Is(err, fault.KindNotFound) {
+				t.Errorf("the hold is still there: %v", err)
+			}
+			return nil
+		})
+	})
 }

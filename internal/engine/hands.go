@@ -93,7 +93,7 @@ func (e *Engine) keep(ctx context.Context, l store.Lease, lost func()) (held fun
 // carry carries one order out and keeps its answer.
 func (e *Engine) carry(ctx context.Context, l store.Lease, key string) error {
 	var o store.Order
-	err := e.cfg.DB.Update(ctx, func(tx store.Tx) (err error) {
+	err := e.update(ctx, func(tx store.Tx) (err error) {
 		o, err = tx.Order(key)
 		switch {
 		case fault.Is(err, fault.KindNotFound):
@@ -123,8 +123,7 @@ func (e *Engine) carry(ctx context.Context, l store.Lease, key string) error {
 	if !sure {
 		return nil // whoever has the lease next does it
 	}
-	defer e.Nudge() // the run has waited for this answer
-	return e.cfg.DB.Update(ctx, func(tx store.Tx) error {
+	return e.update(ctx, func(tx store.Tx) error {
 		if _, err := tx.Answer(key, res, time.Now()); err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func (e *Engine) probe(ctx context.Context, l store.Lease, id string) error {
 			return err
 		}
 	}
-	return e.cfg.DB.Update(ctx, func(tx store.Tx) error { return tx.Finish(l) })
+	return e.update(ctx, func(tx store.Tx) error { return tx.Finish(l) })
 }
 
 // asks reads a run, and whether its service is to be asked.
@@ -141,7 +141,7 @@ func (n *notes) write(ctx context.Context, until time.Time) error {
 	n.batch = nil
 	n.mu.Unlock()
 	on := false
-	err := n.e.cfg.DB.Update(ctx, func(tx store.Tx) error {
+	err := n.e.update(ctx, func(tx store.Tx) error {
 		w, err := tx.Watch(n.run.ID)
 		if on = w.On && !w.Over(time.Now()); err != nil || !on {
 			return err

@@ -14,7 +14,7 @@ import (
 
 // tickRollout reads a rollout's world, asks its state machine, and writes what
 // it says.
-func (e *Engine) tickRollout(tx store.Tx, l store.Lease, id string, n *news) error {
+func (e *Engine) tickRollout(tx store.Tx, l store.Lease, id string) error {
 	r, err := tx.Rollout(id)
 	if fault.Is(err, fault.KindNotFound) || err == nil && r.State.Ended() {
 		return tx.Finish(l)
@@ -33,14 +33,14 @@ func (e *Engine) tickRollout(tx store.Tx, l store.Lease, id string, n *news) err
 			return err
 		}
 	}
-	if err := writeRollout(tx, w, next, n); err != nil {
+	if err := writeRollout(tx, w, next); err != nil {
 		return err
 	}
 	return release(tx, l, next.Wake)
 }
 
 // writeRollout keeps what a tick of a rollout has come to besides itself.
-func writeRollout(tx store.Tx, w rollout.World, next rollout.Next, n *news) error {
+func writeRollout(tx store.Tx, w rollout.World, next rollout.Next) error {
 	for _, r := range next.Runs {
 		if err := tx.SetRun(r); err != nil {
 			return err
@@ -48,7 +48,6 @@ func writeRollout(tx store.Tx, w rollout.World, next rollout.Next, n *news) erro
 		if err := tx.Wake(store.RunKey(r.ID), w.Now); err != nil {
 			return err
 		}
-		n.here = true
 	}
 	for _, m := range next.Moves {
 		if err := steer(tx, m, w.Now); err != nil {
@@ -62,7 +61,6 @@ func writeRollout(tx store.Tx, w rollout.World, next rollout.Next, n *news) erro
 		if err := tx.Wake(store.OrderKey(o.Key()), w.Now); err != nil {
 			return err
 		}
-		n.here = true
 	}
 	if len(next.Installed) > 0 {
 		t := w.Train

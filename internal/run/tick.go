@@ -40,8 +40,15 @@ const fetchedWithin = 30 * time.Second
 // askAgain is how soon a run looks again at what others hold or know.
 const askAgain = 15 * time.Second
 
+// askSeldom is the same where a person, or a day's soak, makes the difference:
+// a whole group may wait for it.
+const askSeldom = 2 * time.Minute
+
 // idleTick bounds how long a run goes unlooked at: nudges get lost.
 const idleTick = 10 * time.Minute
+
+// pausedTick is the same while a run waits for a person, who nudges it.
+const pausedTick = time.Hour
 
 // Tick moves a run as far as the world allows, and says what is to be done for
 // it. It may be called at any time and as often as one likes: without a change
@@ -391,6 +398,9 @@ func (t *ticker) shut() bool {
 // wake is the earliest instant at which the world could allow more than now.
 func (t *ticker) wake() time.Time {
 	at := t.w.Now.Add(idleTick)
+	if t.r.State == Paused {
+		at = t.w.Now.Add(pausedTick)
+	}
 	sooner := func(c time.Time) {
 		if c.After(t.w.Now) && c.Before(at) {
 			at = c
@@ -405,10 +415,12 @@ func (t *ticker) wake() time.Time {
 	for _, w := range t.r.Waits {
 		sooner(w.Reason.Until)
 		switch w.Reason.Code { //nolint:exhaustive // of the others somebody tells us, or Until does
-		case plan.Claimed, plan.Held, plan.Stale, plan.BudgetUsed, plan.QuorumAtRisk, plan.GroupStopped, plan.CanaryFirst:
+		case plan.Claimed, plan.Held, plan.Stale, plan.BudgetUsed, plan.QuorumAtRisk:
 			if t.r.PausedBy == "" && t.r.Halted() == "" {
 				sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
 			}
+		case plan.GroupStopped, plan.CanaryFirst:
+			sooner(t.w.Now.Add(askSeldom))
 		}
 	}
 	for id, st := range t.r.Progress {
