@@ -53,12 +53,17 @@ func TestProofsAreNotReliedOnLater(t *testing.T) {
 	}
 }
 
+// twoAtOnce is a story in which two of three members may be out at once.
+func twoAtOnce(t *testing.T) *bookStory {
+	t.Helper()
+	b, service := apiExtension(), threeNodes(1)
+	b.MaxUnavailable, service.Quorum = 2, 1
+	return openBookStory(t, b, 3*time.Hour, service)
+}
+
 // While the run puts one member back, nothing that is asked about another tells.
 func TestProofsWaitForWhatIsUnderWay(t *testing.T) {
-	b := apiExtension()
-	b.MaxUnavailable = 2
-	s := newBookStory(t, b, 3*time.Hour, 1)
-	s.service.Quorum = 1
+	s := twoAtOnce(t)
 	s.until("ctl1.ready")
 	s.now = s.now.Add(20 * time.Second)
 	s.world.Handed = map[string]time.Time{}
@@ -70,6 +75,29 @@ func TestProofsWaitForWhatIsUnderWay(t *testing.T) {
 			}
 		}
 		s.now = s.now.Add(time.Second)
+	}
+}
+
+// What was asked before the run began to change something, and is answered while
+// it does, tells of before.
+func TestProofsOfBeforeAChangeDoNotTell(t *testing.T) {
+	s := twoAtOnce(t)
+	alive := s.until("ctl1.alive")
+	s.now = s.now.Add(20 * time.Second)
+	proofs := []Order{s.until("ctl2.others-up.ctl1"), s.until("ctl2.others-up.ctl3")}
+	s.answer(alive, action.Done)
+	back := s.until("ctl1.ready")
+	for _, o := range proofs {
+		s.answer(o, action.Done)
+	}
+	s.world.Handed = map[string]time.Time{back.Key(): s.now}
+	for range 5 {
+		s.now = s.now.Add(time.Second)
+		for _, o := range s.tick().Orders {
+			if strings.Contains(o.Step, "ctl2.drain") {
+				t.Fatalf("%s is ordered on what was asked before %s", o.Step, back.Step)
+			}
+		}
 	}
 }
 
@@ -120,13 +148,10 @@ func freezeNow(now time.Time) []window.Freeze {
 // Of two that are out the first does not become ready; the other is put back
 // all the same.
 func TestOneThatStaysOutKeepsNoOtherOut(t *testing.T) {
-	b := apiExtension()
-	b.MaxUnavailable, b.Prove = 2, nil
+	b, service := apiExtension(), threeNodes(1)
+	b.MaxUnavailable, b.Prove, service.Quorum = 2, nil, 1
 	b.Member.Await[0].Attempts = 2
-	s := newBookStory(t, b, 3*time.Hour, 1)
-	s.run.Plan.Root.Limits.Quorum = 0
-	s.service.Quorum = 1
-	s.run.Book.Service.Quorum = 1
+	s := openBookStory(t, b, 3*time.Hour, service)
 	s.between = func(s *bookStory, o Order) {
 		if o.Kind == action.Command && strings.HasSuffix(o.Target, "ctl1") {
 			s.members["ctl1"].broken = true
