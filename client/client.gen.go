@@ -2881,7 +2881,7 @@ type RunbookCheck struct {
 	// Example: 10s
 	Fresh string `json:"fresh,omitempty,omitzero"`
 
-	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. unit, container: restart, start or stop one that the host's owner has named. playbook: run one of Ansible's that the host's owner has named. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
+	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. unit, container: restart, start or stop one that the host's owner has named. playbook: run one of Ansible's that the host's owner has named. balance: set a server's state at an HAProxy. serving: ask an HAProxy whether the other servers of a backend serve. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
 	//
 	// Example: balance
 	Kind string `json:"kind"`
@@ -2906,7 +2906,7 @@ type RunbookCheck struct {
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
 
-	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); unit (unit, state), container (container, do and wait) and playbook (playbook, limit); of command, check, backup and playbook also those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	// With Values, as texts, of balance (proxy, backend, server, state and more), serving (proxy, backend, server, min), http (url and more) and query (url, query, op, value); unit (unit, state), container (container, do and wait) and playbook (playbook, limit); of command, check, backup and playbook also those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
@@ -3064,7 +3064,7 @@ type RunbookStep struct {
 	// Example: 20s
 	Estimate string `json:"estimate,omitempty,omitzero"`
 
-	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. unit, container: restart, start or stop one that the host's owner has named. playbook: run one of Ansible's that the host's owner has named. balance: set a server's state at an HAProxy. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
+	// Kind What is done. command, check, backup: the command of that name in the list that the host's owner keeps; only a command may interrupt something. unit, container: restart, start or stop one that the host's owner has named. playbook: run one of Ansible's that the host's owner has named. balance: set a server's state at an HAProxy. serving: ask an HAProxy whether the other servers of a backend serve. http: ask a URL whether it answers as it should. query: ask a Prometheus whether a figure is as it should be.
 	//
 	// Example: balance
 	Kind string `json:"kind"`
@@ -3097,7 +3097,7 @@ type RunbookStep struct {
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
 
-	// With Values, as texts, of balance (proxy, backend, server, state and more), http (url and more) and query (url, query, op, value); unit (unit, state), container (container, do and wait) and playbook (playbook, limit); of command, check, backup and playbook also those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
+	// With Values, as texts, of balance (proxy, backend, server, state and more), serving (proxy, backend, server, min), http (url and more) and query (url, query, op, value); unit (unit, state), container (container, do and wait) and playbook (playbook, limit); of command, check, backup and playbook also those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in.
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
@@ -3996,7 +3996,7 @@ type State string
 
 // Step The smallest thing that is started.
 type Step struct {
-	// Action What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check, balance, http, query. More may come.
+	// Action What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check, balance, serving, http, query. More may come.
 	//
 	// Example: install
 	Action string `json:"action"`
@@ -4083,7 +4083,7 @@ type Step struct {
 	// Example: forward-only
 	Undo string `json:"undo"`
 
-	// With The values that it is done with, of a balance, http or query.
+	// With The values that it is done with, of a balance, serving, http or query.
 	With map[string]string `json:"with,omitempty,omitzero"`
 }
 
@@ -7224,4 +7224,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 3b498a013a3268760855e4d169e1a4c47d7073d9f81621dc213d3f1ff3d6c9d7.
+// From the document with the SHA-256 ce77484868995bc0e94450b9c8f94e9048bc18683946a52fc59f2696ef835970.

@@ -33,6 +33,7 @@ const (
 // What the control plane's own hands can do. No host is told these.
 const (
 	Balance Kind = "balance" // set a server's state at a load balancer
+	Serving Kind = "serving" // look whether the other servers serve at a load balancer; changes nothing
 	HTTP    Kind = "http"    // ask a URL whether it answers as it should; changes nothing
 	Query   Kind = "query"   // ask a Prometheus whether a figure is as it should be; changes nothing
 )
@@ -40,7 +41,7 @@ const (
 // Kinds lists every kind.
 var Kinds = []Kind{
 	Observe, Refresh, Download, Install, Repair, Restore, Reboot, Backup, Command, Check,
-	Unit, Container, Playbook, Balance, HTTP, Query,
+	Unit, Container, Playbook, Balance, Serving, HTTP, Query,
 }
 
 // Valid reports whether k is one of Kinds.

@@ -176,7 +176,7 @@ func (a *Agent) refusal(o action.Order, rec Record) string {
 	switch {
 	case !o.Kind.Valid():
 		return fmt.Sprintf("this agent does not know how to %q", o.Kind)
-	case o.Kind == action.Balance || o.Kind == action.HTTP || o.Kind == action.Query:
+	case o.Kind == action.Balance || o.Kind == action.Serving || o.Kind == action.HTTP || o.Kind == action.Query:
 		return fmt.Sprintf("to %s is not for a host", o.Kind)
 	case o.Key() != rec.Key:
 		return fmt.Sprintf("the order's key is %q, its parts say %q", rec.Key, o.Key())

@@ -104,10 +104,10 @@ type Step struct {
 	Title     string            `json:"title,omitempty" doc:"What a runbook calls it, after the member that it is about; missing if its action says it." example:"ctl1 drain lb1"`
 	Member    string            `json:"member,omitempty" doc:"The member of a service that it is about." example:"ctl1"`
 	Phase     string            `json:"phase,omitempty" doc:"Where in a runbook it stands: before, drain, do, await, ready, after." example:"drain"`
-	Action    string            `json:"action" doc:"What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check, balance, http, query. More may come." example:"install"`
+	Action    string            `json:"action" doc:"What is done: observe, refresh, download, install, repair, restore, reboot, backup, command, check, balance, serving, http, query. More may come." example:"install"`
 	Packages  []Package         `json:"packages,omitempty" doc:"With what."`
 	Command   string            `json:"command,omitempty" doc:"The name of the command, of a backup, command or check." example:"drain"`
-	With      map[string]string `json:"with,omitempty" doc:"The values that it is done with, of a balance, http or query."`
+	With      map[string]string `json:"with,omitempty" doc:"The values that it is done with, of a balance, serving, http or query."`
 	DryRun    bool              `json:"dryRun,omitempty" doc:"Whether the server only says what it would do."`
 	Disrupts  bool              `json:"disrupts" doc:"Whether it can interrupt what the server serves."`
 	Closing   bool              `json:"closing,omitempty" doc:"Whether it brings back what an earlier step took away, or looks whether all is well: it is done whatever keeps the rest from starting."`

@@ -1,5 +1,5 @@
 // Package balancer is the hand that sets a server's state at an HAProxy, by the
-// runtime API of its admin socket.
+// runtime API of its admin socket, and looks there who serves.
 //
 // It keeps nothing. HAProxy is authoritative, and loses the state when it
 // restarts: each look is a new connection, which reaches the process that is
@@ -26,7 +26,8 @@ import (
 	"upkeep/internal/action"
 )
 
-// Hand carries out orders of the kind action.Balance. Its zero value is ready.
+// Hand carries out orders of the kinds action.Balance and action.Serving. Its
+// zero value is ready.
 type Hand struct {
 	// Dial opens an admin socket; nil dials what the order names.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -62,12 +63,15 @@ func (h Hand) Do(ctx context.Context, o action.Order) action.Result {
 	t, err := read(o)
 	if err == nil {
 		w := work{hand: h, terms: t, begun: r.Started}
-		if o.DryRun {
+		switch {
+		case o.Kind == action.Serving:
+			err = w.others(ctx)
+		case o.DryRun:
 			err = w.pretend(ctx)
-		} else {
+		default:
 			err = w.carry(ctx)
 		}
-		r.Output = w.story(o.DryRun)
+		r.Output = w.story(o)
 	}
 	r.Finished = time.Now()
 	var refusal *refusalError
@@ -133,6 +137,22 @@ func (w *work) carry(ctx context.Context) error {
 
 // pretend looks and says what would hinder the order.
 func (w *work) pretend(ctx context.Context) error {
+	if err := w.peek(ctx); err != nil {
+		return err
+	}
+	return w.terms.guard(w.now)
+}
+
+// others looks and says which of the other servers do not serve.
+func (w *work) others(ctx context.Context) error {
+	if err := w.peek(ctx); err != nil {
+		return err
+	}
+	return w.terms.lacking(w.now)
+}
+
+// peek looks once, and touches nothing.
+func (w *work) peek(ctx context.Context) error {
 	s, err := open(ctx, w.hand, w.terms)
 	if err != nil {
 		return err
@@ -142,7 +162,7 @@ func (w *work) pretend(ctx context.Context) error {
 		return err
 	}
 	w.was = w.now
-	return w.terms.guard(w.now)
+	return nil
 }
 
 // round looks and sets what is not as asked, all in one connection: what was
@@ -230,11 +250,16 @@ func (w *work) stays() string {
 }
 
 // story tells what was seen and done; empty if nothing was seen.
-func (w *work) story(dry bool) string {
+func (w *work) story(o action.Order) string {
+	dry := o.DryRun
 	if w.was.own.name == "" {
 		return ""
 	}
 	var b strings.Builder
+	if o.Kind == action.Serving {
+		fmt.Fprintf(&b, "other servers of %s at %s: %s\n", w.terms.backend, w.terms.proxy(), w.now.listOthers())
+		return b.String()
+	}
 	fmt.Fprintf(&b, "%s at %s was %s\n", w.terms.name(), w.terms.proxy(), w.was.own)
 	switch {
 	case dry && w.was.own.state() != w.terms.state:

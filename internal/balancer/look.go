@@ -74,7 +74,12 @@ func (l look) serving() []string {
 func (l look) listOthers() string {
 	var words []string
 	for _, s := range l.others {
-		words = append(words, fmt.Sprintf("%s %s", s.name, s.status))
+		word := s.name + " " + s.status
+		// A server that is set to drain and still UP in words gets nothing new.
+		if state := s.state(); state != stateReady && !strings.EqualFold(state, s.status) {
+			word += " in " + state
+		}
+		words = append(words, word)
 	}
 	return orNone(words)
 }

@@ -45,6 +45,7 @@ func suite(t *testing.T, run func(t *testing.T, story func(*testing.T, proxy))) 
 		"another goes meanwhile":     anotherGoes,
 		"maint and back":             maintAndBack,
 		"ready but down":             readyButDown,
+		"who else serves":            whoServes,
 		"HAProxy forgets":            forgets,
 		"a person decides otherwise": person,
 		"no such thing":              noSuchThing,
@@ -129,6 +130,38 @@ func readyButDown(t *testing.T, p proxy) {
 	answer := begin(t.Context(), p, order(p, stateReady))
 	p.start(t, "ctl1")
 	done(t, <-answer)
+}
+
+// whoServes: it is only looked at, whoever drained what, and who is well by
+// himself and drained does not serve.
+func whoServes(t *testing.T, p proxy) {
+	look := func(more ...string) action.Result {
+		o := order(p, stateReady, more...)
+		o.Kind = action.Serving
+		delete(o.With, "state")
+		delete(o.With, "wait")
+		return p.hand().Do(t.Context(), o)
+	}
+	done(t, look())
+	p.person(t, "ctl1", stateDrain) // it is not asked about itself
+	r := look()
+	done(t, r)
+	if !strings.Contains(r.Output, "ctl2 UP, ctl3 UP") {
+		t.Errorf("it says %q", r.Output)
+	}
+	p.person(t, "ctl3", stateDrain)
+	failed(t, look(), "of the other servers of api 1 serve (ctl2), and 2 must; they are: ctl2 UP, ctl3 DRAIN")
+	done(t, look("min", "1"))
+	p.stop(t, "ctl2")
+	failed(t, look("min", "1"), "0 serve (none), and 1 must")
+	is(t, p, "ctl1", stateDrain, "DRAIN")
+	is(t, p, "ctl3", stateDrain, "DRAIN")
+	if r := look("sessions", "0"); r.Outcome != action.Refused || !strings.Contains(r.Reason, "with.sessions: unknown") {
+		t.Errorf("%s: %s", r.Outcome, r.Reason)
+	}
+	p.person(t, "ctl3", stateReady)
+	p.person(t, "ctl1", stateReady)
+	p.start(t, "ctl2")
 }
 
 func forgets(t *testing.T, p proxy) {

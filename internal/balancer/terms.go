@@ -29,7 +29,7 @@ const (
 )
 
 // known are the names in an order's With.
-var known = []string{
+var known = map[action.Kind][]string{action.Balance: {
 	"proxy",    // "unix:/run/haproxy.sock" or "tcp:10.0.0.2:9999"
 	"backend",  // as HAProxy's configuration names it
 	"server",   // as HAProxy's configuration names it
@@ -37,7 +37,11 @@ var known = []string{
 	"sessions", // for drain and maint: wait until it has no more than these
 	"wait",     // how long at most, such as "60s", for sessions to end or the server to be UP
 	"min",      // for drain and maint: how many other servers of the backend must be UP
-}
+}, action.Serving: {
+	"proxy", "backend",
+	"server", // the one that need not serve
+	"min",    // how many others must be UP and get requests; all, if it is left out
+}}
 
 // terms is what an order asks for.
 type terms struct {
@@ -46,7 +50,7 @@ type terms struct {
 	state            string
 	sessions         int // to wait for; -1: none
 	wait             time.Duration
-	min              int // other servers that must be UP; 0 for ready
+	min              int // other servers that must be UP; 0 for ready, -1: all
 }
 
 // nameChars are those that HAProxy allows in names; none of them means anything
@@ -55,12 +59,13 @@ var nameChars = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)
 
 // read takes an order's terms from its With.
 func read(o action.Order) (terms, error) {
-	if o.Kind != action.Balance {
+	names, ok := known[o.Kind]
+	if !ok {
 		return terms{}, refuse("a load balancer can't be told to %q", o.Kind)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.With)) {
-		if !slices.Contains(known, name) {
-			return terms{}, refuse("with.%s: unknown; known are %s", name, strings.Join(known, ", "))
+		if !slices.Contains(names, name) {
+			return terms{}, refuse("with.%s: unknown; known are %s", name, strings.Join(names, ", "))
 		}
 	}
 	t := terms{backend: o.With["backend"], server: o.With["server"], state: o.With["state"], sessions: -1, wait: defaultWait}
@@ -73,7 +78,7 @@ func read(o action.Order) (terms, error) {
 		return terms{}, refuse("with.backend: %q is no name of a backend", t.backend)
 	case !nameChars.MatchString(t.server):
 		return terms{}, refuse("with.server: %q is no name of a server", t.server)
-	case t.state != stateReady && t.state != stateDrain && t.state != stateMaint:
+	case o.Kind != action.Serving && t.state != stateReady && t.state != stateDrain && t.state != stateMaint:
 		return terms{}, refuse("with.state: want drain, ready or maint, not %q", t.state)
 	}
 	if text, ok := o.With["wait"]; ok {
@@ -81,7 +86,10 @@ func read(o action.Order) (terms, error) {
 			return terms{}, refuse("with.wait: %q is no duration from 0s to %s", text, maxWait)
 		}
 	}
-	if t.state != stateReady {
+	switch {
+	case o.Kind == action.Serving:
+		t.min = -1
+	case t.state != stateReady:
 		t.min = defaultMin
 	}
 	for name, to := range map[string]*int{"sessions": &t.sessions, "min": &t.min} {
@@ -125,6 +133,18 @@ func (t terms) guard(l look) error {
 	if up := l.serving(); len(up) < t.min {
 		return fmt.Errorf("of the other servers of %s only %d are UP (%s), and %d must be while %s is in %s; they are: %s",
 			t.backend, len(up), orNone(up), t.min, t.server, t.state, l.listOthers())
+	}
+	return nil
+}
+
+// lacking says which other servers do not serve, though they must.
+func (t terms) lacking(l look) error {
+	up, want := l.serving(), t.min
+	if want < 0 {
+		want = len(l.others)
+	}
+	if len(up) < want || len(l.others) == 0 {
+		return fmt.Errorf("of the other servers of %s %d serve (%s), and %d must; they are: %s", t.backend, len(up), orNone(up), max(want, 1), l.listOthers())
 	}
 	return nil
 }

@@ -47,13 +47,7 @@ func newSite(t *testing.T, n int, book, unit, start, stop, log string, debian ..
 	t.Helper()
 	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	programs := map[string]string{agentProgram: program}
-	scripts, err := filepath.Glob("../../runbooks/hosts/*")
-	if err != nil || len(scripts) == 0 {
-		t.Fatalf("the hosts' scripts: %q, %v", scripts, err)
-	}
-	for _, file := range scripts {
-		programs["/usr/local/sbin/"+filepath.Base(file)] = file
-	}
+	hostScripts(t, programs)
 	l := lab.New(t, n, lab.Base{Debian: debian, Programs: programs})
 	p := startPlane(t, l, program, filepath.Join(t.TempDir(), "data"), planeAddress)
 	l.Boot(t)
@@ -69,6 +63,18 @@ func newSite(t *testing.T, n int, book, unit, start, stop, log string, debian ..
 		write(t, m, "/usr/local/sbin/stop-daemon", "#!/bin/sh\nset -eu\n"+stop, 0o755)
 	}
 	return s
+}
+
+// hostScripts adds the scripts of runbooks/hosts to what servers have.
+func hostScripts(t testing.TB, programs map[string]string) {
+	t.Helper()
+	scripts, err := filepath.Glob("../../runbooks/hosts/*")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("the hosts' scripts: %q, %v", scripts, err)
+	}
+	for _, file := range scripts {
+		programs["/usr/local/sbin/"+filepath.Base(file)] = file
+	}
 }
 
 // ownersCommands are the lines that the head of a shipped runbook gives to the

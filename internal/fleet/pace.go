@@ -44,6 +44,7 @@ var prior = map[action.Kind]struct{ first, each time.Duration }{
 	action.Container: {60 * time.Second, 0},
 	action.Playbook:  {10 * time.Minute, 0},
 	action.Balance:   {60 * time.Second, 0}, // sessions run dry
+	action.Serving:   {5 * time.Second, 0},
 	action.HTTP:      {10 * time.Second, 0},
 	action.Query:     {5 * time.Second, 0},
 }

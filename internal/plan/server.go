@@ -289,7 +289,7 @@ func (b *serverPlan) add(kind action.Kind, units int, packages []action.Package,
 	case action.Backup:
 		s.Timeout = max(4*est, longTimeout)
 	case action.Observe, action.Refresh, action.Download, action.Command:
-	case action.Balance, action.HTTP, action.Query, action.Unit, action.Container, action.Playbook: // of runbooks only
+	case action.Balance, action.Serving, action.HTTP, action.Query, action.Unit, action.Container, action.Playbook: // of runbooks only
 	}
 	b.nodes = append(b.nodes, Node{ID: id + "-node", Shape: Leaf, Step: s})
 }

@@ -178,7 +178,7 @@ func (p *pretend) do(o action.Order, span window.Span) action.Result {
 	case action.Reboot:
 		obs.RebootRequired, obs.RebootPackages = false, nil
 	case action.Observe, action.Refresh, action.Download, action.Backup, action.Command, action.Check,
-		action.Balance, action.HTTP, action.Query, action.Unit, action.Container, action.Playbook:
+		action.Balance, action.Serving, action.HTTP, action.Query, action.Unit, action.Container, action.Playbook:
 	}
 	p.target.Observed = &obs
 	return res

@@ -184,7 +184,7 @@ func (t *ticker) learn(s plan.Step, a action.Result) {
 		if a.Outcome == action.Done {
 			m.BackedFor = t.occasion().Start
 		}
-	case action.Observe, action.Download, action.Command, action.Check, action.Balance, action.HTTP, action.Query,
+	case action.Observe, action.Download, action.Command, action.Check, action.Balance, action.Serving, action.HTTP, action.Query,
 		action.Unit, action.Container, action.Playbook:
 	}
 	switch s.Action { //nolint:exhaustive // the others leave the server as it was

@@ -151,6 +151,7 @@ var kinds = map[action.Kind]values{
 	action.Container: {needs: []string{"container", "do"}, may: []string{"wait"}},
 	action.Playbook:  {needs: []string{"playbook"}, may: []string{"limit"}},
 	action.Balance:   {needs: []string{"proxy", "backend", "server", "state"}, may: []string{"sessions", "wait", "min"}},
+	action.Serving:   {needs: []string{"proxy", "backend", "server"}, may: []string{"min"}},
 	action.HTTP:      {needs: []string{"url"}, may: []string{"status", "contains", "times", "every", "timeout", "wait", "ca"}},
 	action.Query:     {needs: []string{"url", "query", "op", "value"}, may: []string{"baseline", "timeout", "ca"}},
 }
@@ -331,9 +332,9 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	case seen[s.Name]:
 		return fault.Invalid(field+".name", "%q stands twice in the runbook", s.Name)
 	case !known:
-		return fault.Invalid(field+".kind", "%q is no kind of step; there are command, check, backup, unit, container, playbook, balance, http and query", s.Kind)
+		return fault.Invalid(field+".kind", "%q is no kind of step; there are command, check, backup, unit, container, playbook, balance, serving, http and query", s.Kind)
 	case in.checks && s.Kind.Disrupts():
-		return fault.Invalid(field+".kind", "%s changes something, and here only what looks may stand: check, http, query", s.Kind)
+		return fault.Invalid(field+".kind", "%s changes something, and here only what looks may stand: check, serving, http, query", s.Kind)
 	case s.Kind.Names() != (s.Command != ""):
 		return fault.Invalid(field+".command", "goes with the kinds command, check and backup, and only with them")
 	case s.Command != "" && !command.MatchString(s.Command):

@@ -159,7 +159,7 @@ func TestValidateBlamesTheField(t *testing.T) {
 func TestKindsAreWhatTheHandsKnow(t *testing.T) {
 	listed := regexp.MustCompile(`known are ([a-z, ]+)`)
 	for kind, do := range map[action.Kind]func(context.Context, action.Order) action.Result{
-		action.Balance: balancer.Hand{}.Do, action.HTTP: probe.Hand{}.Do, action.Query: probe.Hand{}.Do,
+		action.Balance: balancer.Hand{}.Do, action.Serving: balancer.Hand{}.Do, action.HTTP: probe.Hand{}.Do, action.Query: probe.Hand{}.Do,
 	} {
 		r := do(t.Context(), action.Order{Kind: kind, With: map[string]string{"colour": "red"}})
 		m := listed.FindStringSubmatch(r.Reason)
@@ -169,7 +169,7 @@ func TestKindsAreWhatTheHandsKnow(t *testing.T) {
 		}
 		hand := strings.FieldsFunc(m[1], func(r rune) bool { return r == ',' || r == ' ' })
 		for _, name := range append(hand, "header.Host", "colour", "proxy", "url", "query") {
-			knows := slices.Contains(hand, name) || name == "header.Host" && kind != action.Balance
+			knows := slices.Contains(hand, name) || name == "header.Host" && (kind == action.HTTP || kind == action.Query)
 			if name != "and" && name != "header" && runbook.Knows(kind, name) != knows {
 				t.Errorf("%s and %s: the runbook knows it: %t, the hand: %t", kind, name, !knows, knows)
 			}

@@ -137,7 +137,9 @@ func (s *Server) build(authority *identity.Authority, sessions *identity.Session
 	})
 	s.engine = engine.New(engine.Config{
 		DB: s.db, Owner: uuid.NewString(), NewID: newID, Log: s.cfg.Log, Orders: s.hub.Nudge,
-		Hands:  map[action.Kind]engine.Hand{action.Balance: balancer.Hand{}, action.HTTP: probe.Hand{}, action.Query: probe.Hand{}},
+		Hands: map[action.Kind]engine.Hand{
+			action.Balance: balancer.Hand{}, action.Serving: balancer.Hand{}, action.HTTP: probe.Hand{}, action.Query: probe.Hand{},
+		},
 		Prober: probe.Probe{},
 	})
 	s.desk = desk.New(s.db, newID, s.engine.Nudge).In(cmp.Or(s.cfg.Zone, "UTC"))

@@ -290,7 +290,7 @@ func (w *World) do(power context.Context, o action.Order, k *work) {
 		}
 	case action.Unit, action.Container, action.Playbook:
 		// the pretended host has none
-	case action.Balance, action.HTTP, action.Query:
+	case action.Balance, action.Serving, action.HTTP, action.Query:
 		// the agent refuses them
 	}
 }

@@ -70,7 +70,7 @@ func (h *Hands) Prepare(ctx context.Context, o action.Order) (json.RawMessage, e
 	case action.Backup, action.Command, action.Check, action.Unit, action.Container, action.Playbook:
 		_, err := h.named(o)
 		return nil, err
-	case action.Balance, action.HTTP, action.Query:
+	case action.Balance, action.Serving, action.HTTP, action.Query:
 		return nil, agent.Refuse("to %s is not for a host", o.Kind)
 	case action.Refresh, action.Download, action.Install, action.Repair, action.Restore:
 	}
