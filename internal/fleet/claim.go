@@ -38,7 +38,7 @@ func (h Hold) Over(now time.Time) bool { return !h.Until.IsZero() && !now.Before
 
 // WholeLabels are the labels that say in what wholes a target is: who holds the
 // whole keeps everybody else from working within it.
-var WholeLabels = []string{"region", "cluster"}
+var WholeLabels = []string{ClaimRegion, "cluster"}
 
 // Kinds of claims that stand for something known here; all others are names
 // that people agree upon.
@@ -46,6 +46,7 @@ const (
 	ClaimServer  = "server"
 	ClaimService = "service"
 	ClaimGroup   = "group"
+	ClaimRegion  = "region" // whole, but for what works within it
 )
 
 var claimName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)

@@ -125,7 +125,7 @@ func (r Rollout) PlanOf(w World, e Environment) Plan {
 type Uses struct {
 	Project  string
 	Services []string
-	Books    []string
+	Books    []string // on each of them, in the same order
 }
 
 // UsesOf lists what the phases and gates of an environment use.

@@ -193,6 +193,13 @@ type Service struct {
 	Seen    map[string]*action.Observation // what those servers looked like last, by id
 	Lacks   string                         // why runbooks can't be run on it; empty: they can
 	Busy    string                         // a run that is under way on it
+	Claims  map[string]Claims              // by runbook: what a run of it on the service claims
+}
+
+// Claims are what a run claims besides its service and servers.
+type Claims struct {
+	Keys  []string
+	Lacks string // why that can't be claimed; empty: it can
 }
 
 // Next is what a tick wants done, in the transaction that stores the rollout.

@@ -276,6 +276,34 @@ func TestEveryTrainArrives(t *testing.T) {
 	})
 }
 
+// Runs in regions claim them whole, by the service's label or else by the
+// environment's name, and what their runbooks claim; runs elsewhere only that.
+func TestRunsClaimTheirRegion(t *testing.T) {
+	s := newStory(t, region(t), zed())
+	s.approve("prod1", "bob", "eve")
+	keystone := s.w.Services["cloud/keystone"]
+	keystone.Target.Labels = map[string]string{"region": "eu01"}
+	keystone.Claims = map[string]Claims{"roll": {Keys: []string{"name/cloud/database/keystone"}}}
+	s.w.Services["cloud/keystone"] = keystone
+	s.play(9 * day)
+	for reason, want := range map[string][]string{
+		"release R4, environment stage, phase rabbitmq": nil,
+		"release R4, environment stage, phase keystone": {"name/cloud/database/keystone"},
+		"release R4, environment prod1, phase rabbitmq": {"name/cloud/region/prod1"},
+		"release R4, environment prod1, phase keystone": {"name/cloud/region/eu01", "name/cloud/database/keystone"},
+	} {
+		found := false
+		for _, r := range s.runs {
+			if found = found || r.Reason == reason; r.Reason == reason && !slices.Equal(r.Claims, want) {
+				t.Errorf("%s claims %v, want %v", reason, r.Claims, want)
+			}
+		}
+		if !found {
+			t.Errorf("there is no run for %s", reason)
+		}
+	}
+}
+
 // A tick never changes what it is given.
 func TestTickKeepsItsInput(t *testing.T) {
 	s := newStory(t, region(t), zed())

@@ -425,7 +425,7 @@ func (t *ticker) work(e Environment, st *Standing, p Phase, does work, why []Rea
 	if w.Recurrence.IsZero() || st.Now {
 		w = always(t.w.Now)
 	}
-	o := run.Opening{Window: w, Reason: fmt.Sprintf("release %s, environment %s, phase %s", t.r.Version, e.Name, p.Name)}
+	o := run.Opening{Window: w, Claims: t.regionOf(e, does), Reason: fmt.Sprintf("release %s, environment %s, phase %s", t.r.Version, e.Name, p.Name)}
 	if st.Now {
 		o.Override = plan.Override{By: st.PinnedBy, Freeze: true}
 	}
@@ -439,6 +439,20 @@ func (t *ticker) work(e Environment, st *Standing, p Phase, does work, why []Rea
 	st.Stage, st.Begun, st.SoakFrom, st.Soaked, st.Broke = Working, true, time.Time{}, time.Time{}, false
 	t.say(history.RolloutPhase, "%s: phase %s begins: %s", e.Name, p.Name, does.text())
 	t.wait(e, Reason{Code: RunUnderWay, By: id, What: "phase " + p.Name})
+}
+
+// regionOf is what who works at a region claims, whole: the region that the
+// service's label names, or else the one that is called as the environment.
+func (t *ticker) regionOf(e Environment, does work) []string {
+	if !e.Region {
+		return nil
+	}
+	project := t.r.project(e)
+	name := fleet.ClaimRegion + "/" + t.w.Services[project+"/"+does.service].Target.Labels[fleet.ClaimRegion]
+	if fleet.ValidClaim(fleet.ClaimRegion, name) != nil {
+		name = fleet.ClaimRegion + "/" + e.Name
+	}
+	return []string{run.NameKey(project, name)}
 }
 
 // open opens the one run that a tick may open. What can't be opened fails the
@@ -481,6 +495,13 @@ func (t *ticker) bookRun(project string, does work, s Service, found bool, o run
 		return run.Run{}, nil, fault.Invalid("service", "%s", s.Lacks)
 	case !known:
 		return run.Run{}, nil, fault.NotFound("runbook in project "+project, does.book)
+	case s.Claims[does.book].Lacks != "":
+		return run.Run{}, nil, fault.Invalid("claims", "%s", s.Claims[does.book].Lacks)
+	}
+	for _, key := range s.Claims[does.book].Keys {
+		if !slices.Contains(o.Claims, key) {
+			o.Claims = append(o.Claims, key)
+		}
 	}
 	b := run.Book{Runbook: book, Service: *s.Target.Service, Hosts: s.Hosts}
 	if book.Uses(runbook.Manager) { // else it is nothing to hold

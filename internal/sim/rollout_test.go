@@ -38,6 +38,7 @@ type landscape struct {
 
 	stop  context.CancelFunc
 	ended chan error
+	edge  *proxy
 
 	mu      sync.Mutex
 	image   map[string]string // environment → what it runs
@@ -49,7 +50,7 @@ type landscape struct {
 
 func newLandscape(t *testing.T, path string) *landscape {
 	t.Helper()
-	c := &landscape{t: t, path: path, image: map[string]string{}, slow: map[string]bool{}, dark: map[string]bool{}, clients: map[string]*client.Client{}}
+	c := &landscape{t: t, path: path, image: map[string]string{}, slow: map[string]bool{}, dark: map[string]bool{}, clients: map[string]*client.Client{}, edge: &proxy{t: t}}
 	c.start()
 	for _, name := range []string{"ada", "bob", "eve"} {
 		secret, row, err := identity.NewToken(name, identity.Operator, "", time.Time{}, time.Now())
@@ -72,7 +73,7 @@ func (c *landscape) start() {
 	newID := func() string { return fmt.Sprintf("id-%06d", c.ids.Add(1)) }
 	e := engine.New(engine.Config{
 		DB: db, Owner: "one", NewID: newID, Orders: func(string) {}, Log: slog.New(slog.DiscardHandler), Idle: time.Hour,
-		Hands: map[action.Kind]engine.Hand{action.HTTP: hand, action.Query: hand},
+		Hands: map[action.Kind]engine.Hand{action.HTTP: hand, action.Query: hand, action.Balance: c.edge},
 	})
 	c.door = api.New(desk.New(db, newID, e.Nudge), func(ctx context.Context, secret string) (identity.Principal, error) {
 		return identity.Authenticate(ctx, db, secret)

@@ -161,7 +161,29 @@ func environmentWorld(tx Tx, r rollout.Rollout, e rollout.Environment, w *rollou
 		}
 		w.Services[key] = s
 	}
+	for i := range uses.Services {
+		if err := rolloutClaims(tx, w, uses.Project+"/"+uses.Services[i], uses.Project+"/"+uses.Books[i]); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// rolloutClaims reads what a run of a book on a service claims, both by their
+// keys in w, once.
+func rolloutClaims(tx Tx, w *rollout.World, service, name string) error {
+	s, found := w.Services[service]
+	book, known := w.Books[name]
+	if _, read := s.Claims[book.Name]; !found || !known || read {
+		return nil
+	}
+	keys, err := bookClaims(tx, run.Opening{Target: s.Target}, book)
+	c := rollout.Claims{Keys: keys}
+	if fault.Is(err, fault.KindInvalid) {
+		c.Lacks, err = err.Error(), nil
+	}
+	s.Claims[book.Name] = c
+	return err
 }
 
 func rolloutService(tx Tx, project, name string) (s rollout.Service, err error) {
@@ -171,6 +193,7 @@ func rolloutService(tx Tx, project, name string) (s rollout.Service, err error) 
 	if s.Target.Service == nil {
 		return s, fault.NotFound("service", name)
 	}
+	s.Claims = map[string]rollout.Claims{}
 	s.Hosts, err = Hosts(tx, s.Target)
 	if err == nil {
 		s.Manager, err = Manager(tx, s.Target)
