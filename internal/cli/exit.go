@@ -22,6 +22,7 @@ const (
 	exitRunFailed   = 10  // the run that was watched failed
 	exitRunAborted  = 11  // the run that was watched was aborted
 	exitForecast    = 12  // the simulated run would not succeed
+	exitRunHalted   = 13  // the run that was watched is halted, until a person says resume
 	exitTimeout     = 124 // the time that --timeout gave is over, as timeout(1) says it
 	exitInterrupted = 130 // Ctrl-C
 )

@@ -291,7 +291,7 @@ all of it before anything is touched. With --in-window the run of one of its
 schedules is opened ahead: it begins in the next window.
 
 With --watch the command ends with the run: exit code 0 if it succeeded, 10 if it
-failed, 11 if it was aborted.`,
+failed, 11 if it was aborted, 13 if it is halted and waits for a person.`,
 		Example: `  upkeep roll api-extension api-extension-restart --duration 3h --reason PCO-1981 --watch
   upkeep roll keystone keystone-restart --param port=5000
   upkeep roll keystone keystone-restart --only ctl2`,

@@ -24,6 +24,7 @@ const exitCodesHelp = `Exit codes:
    10  the run that was watched failed
    11  the run that was watched was aborted
    12  simulate: the run would not come to success
+   13  the run that was watched is halted, until a person says resume or abort
   124  the time that --timeout gave is over
   130  interrupted; a run that was watched goes on`
 

@@ -135,7 +135,7 @@ func TestHelpTellsEveryExitCode(t *testing.T) {
 	}
 	for _, code := range []int{
 		exitOK, exitFailed, exitUsage, exitNotFound, exitDenied, exitConflict, exitUnavailable, exitInvalid,
-		exitRunFailed, exitRunAborted, exitForecast, exitTimeout, exitInterrupted,
+		exitRunFailed, exitRunAborted, exitForecast, exitRunHalted, exitTimeout, exitInterrupted,
 	} {
 		if !strings.Contains(exitCodesHelp, fmt.Sprintf("\n%5d  ", code)) {
 			t.Errorf("\"upkeep help exit-codes\" does not tell %d", code)

@@ -18,7 +18,8 @@ func (a *app) watchCommand() *cobra.Command {
 		Long: `Watches a run until it ends: on a terminal with a bar and its steps, in a pipe with
 a line for each thing that happens. With -o json each is a document on a line.
 
-The exit code is 0 if the run succeeded, 10 if it failed, 11 if it was aborted.
+The exit code is 0 if the run succeeded, 10 if it failed, 11 if it was aborted, 13
+if it is halted: then nothing more happens until a person says resume or abort.
 Ctrl-C ends the watching (130); the run goes on.`,
 		Example: `  upkeep watch web-1`,
 		Args:    takes(1, 1), ValidArgsFunction: a.completeServers,
@@ -37,7 +38,8 @@ Ctrl-C ends the watching (130); the run goes on.`,
 	}
 }
 
-// watch tells of a run until it ends. What it returns tells how it ended.
+// watch tells of a run until it ends, or is halted: then it goes on when a person
+// says so, which may be days. What it returns tells how it ended.
 func (s *session) watch(ctx context.Context, run *client.Run) error {
 	a := s.app
 	v := &view{app: a, run: run, zone: a.zone(run.Window.Zone)}
@@ -61,6 +63,10 @@ func (s *session) watch(ctx context.Context, run *client.Run) error {
 	if a.format == "table" {
 		v.conclude(run)
 	}
+	if halted(run) {
+		return &coded{code: exitRunHalted, text: fmt.Sprintf(
+			"run %s is halted: %s; when it is mended \"upkeep resume %s\" goes on where it was, \"upkeep abort %s\" ends it", run.ID, clean(run.Halt), run.ServerName, run.ServerName)}
+	}
 	if code, bad := badEnds[run.State]; bad {
 		return &coded{code: code}
 	}
@@ -80,7 +86,7 @@ type news struct {
 	run     *client.Run
 	trouble *error // that the server can't be reached; nil in it: that it can again
 	err     error
-	last    bool // run has ended, and all its facts were told
+	last    bool // run has ended or is halted, and all its facts were told
 }
 
 // follow shows what is learnt, until the run has ended.
@@ -134,7 +140,10 @@ func ended(s client.State) bool {
 	return slices.Contains([]client.State{client.Succeeded, client.Failed, client.Aborted}, s)
 }
 
-// listen passes on every fact of a run, and then the run as it ended.
+// halted reports whether a run waits for a person, with nothing under way.
+func halted(r *client.Run) bool { return r.Halt != "" && r.State == client.Paused }
+
+// listen passes on every fact of a run, and then the run as it ended or halted.
 func (s *session) listen(ctx context.Context, id string, tell func(news)) {
 	params := client.ListHistoryParams{Project: s.project, Run: id}
 	for {
@@ -144,7 +153,7 @@ func (s *session) listen(ctx context.Context, id string, tell func(news)) {
 			return
 		}
 		tell(news{facts: facts})
-		over := slices.ContainsFunc(facts, func(f client.Fact) bool { return f.Kind == "run.ended" })
+		over := slices.ContainsFunc(facts, func(f client.Fact) bool { return f.Kind == "run.ended" || f.Kind == "run.halted" })
 		if !over && len(facts) > 0 {
 			continue
 		}
@@ -152,7 +161,7 @@ func (s *session) listen(ctx context.Context, id string, tell func(news)) {
 		run, err := s.run(ctx, id)
 		var p *client.Problem
 		switch {
-		case err == nil && ended(run.State):
+		case err == nil && (ended(run.State) || halted(run)):
 			tell(news{run: run, last: true})
 			return
 		case errors.As(err, &p) && !passing(err):
