@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -315,28 +316,31 @@ func (d *Desk) AbortRollout(ctx context.Context, c Caller, s RolloutSpec) (out R
 // SimulateRollout forecasts what StartRollout would do, and touches nothing.
 func (d *Desk) SimulateRollout(ctx context.Context, c Caller, project, train, version string) (f rollout.Forecast, err error) {
 	project = c.project(project)
+	var r rollout.Rollout
+	var w rollout.World
 	err = d.db.View(ctx, func(tx store.Tx) error {
-		r, _, err := d.openRollout(tx, c, identity.Read, project, train, version, "", forecastID)
-		if err != nil {
+		if r, _, err = d.openRollout(tx, c, identity.Read, project, train, version, "", forecastID); err != nil {
 			return err
 		}
-		w, err := store.RolloutWorld(tx, r, time.Now())
-		if err != nil {
-			return err
-		}
-		f = rollout.Predict(r, w)
-		return nil
+		w, err = store.RolloutWorld(tx, r, time.Now())
+		return err
 	})
-	return f, err
+	if err != nil {
+		return f, err
+	}
+	return rollout.Predict(r, w), nil // it may take a second: no transaction waits for it
 }
 
 // PlanDiff compares the plans of one environment for two releases.
 type PlanDiff struct {
 	Environment string
+	From        string // the version on the one side; empty: nobody knows what runs there
+	Kept        bool   // its release is kept; else every line of the other one is new
 	Changes     []rollout.Change
 }
 
 // DiffReleases compares what two releases mean for each environment of a train.
+// An empty from is what each environment has, with the digests that it has.
 func (d *Desk) DiffReleases(ctx context.Context, c Caller, project, train, from, to string) (all []PlanDiff, err error) {
 	project = c.project(project)
 	if err := c.may(identity.Read, project, "train", train); err != nil {
@@ -344,21 +348,68 @@ func (d *Desk) DiffReleases(ctx context.Context, c Caller, project, train, from,
 	}
 	err = d.db.View(ctx, func(tx store.Tx) error {
 		all = nil
-		var plans [2][]rollout.Plan
-		for i, version := range []string{from, to} {
-			r := rollout.Rollout{Project: project, Train: train, Version: version}
-			w, err := store.RolloutWorld(tx, r, time.Now())
+		p := planner{tx: tx, project: project, train: train, now: time.Now(), worlds: map[string]rollout.World{}}
+		w, err := p.world(to)
+		if err != nil {
+			return err
+		}
+		for _, e := range w.Train.Train.Environments {
+			diff := PlanDiff{Environment: e.Name, From: from, Kept: true}
+			has := w.Train.Installed[e.Name]
+			if from == "" {
+				diff.From = cmp.Or(has.Version, e.Runs)
+			} else {
+				has = rollout.Installed{}
+			}
+			old, err := p.plan(e, diff.From, has.Digests)
+			if from == "" && fault.Is(err, fault.KindNotFound) {
+				diff.Kept, err = false, nil
+			}
 			if err != nil {
 				return err
 			}
-			for _, e := range w.Train.Train.Environments {
-				plans[i] = append(plans[i], r.PlanOf(w, e))
+			next, err := p.plan(e, to, nil)
+			if err != nil {
+				return err
 			}
-		}
-		for i, p := range plans[0] {
-			all = append(all, PlanDiff{Environment: p.Environment, Changes: rollout.Diff(p.Lines, plans[1][i].Lines)})
+			diff.Changes = rollout.Diff(old.Lines, next.Lines)
+			all = append(all, diff)
 		}
 		return nil
 	})
 	return all, err
+}
+
+// planner says what releases of a train mean, and reads the world of each once.
+type planner struct {
+	tx             store.Tx
+	project, train string
+	now            time.Time
+	worlds         map[string]rollout.World // by version
+}
+
+func (p planner) of(version string) rollout.Rollout {
+	return rollout.Rollout{Project: p.project, Train: p.train, Version: version}
+}
+
+func (p planner) world(version string) (w rollout.World, err error) {
+	w, known := p.worlds[version]
+	if !known {
+		if w, err = store.RolloutWorld(p.tx, p.of(version), p.now); err == nil {
+			p.worlds[version] = w
+		}
+	}
+	return w, err
+}
+
+// plan is what a release with those digests in place of its own means for an
+// environment.
+func (p planner) plan(e rollout.Environment, version string, digests map[string]string) (rollout.Plan, error) {
+	w, err := p.world(version)
+	if err != nil {
+		return rollout.Plan{}, err
+	}
+	r := p.of(version)
+	r.Standings = map[string]rollout.Standing{e.Name: {Pins: digests}}
+	return r.PlanOf(w, e), nil
 }

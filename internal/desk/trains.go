@@ -104,6 +104,19 @@ func (d *Desk) Trains(ctx context.Context, c Caller, project string) (all []roll
 	return all, err
 }
 
+// AllTrains lists those of every project that the caller may see, by project
+// and name.
+func (d *Desk) AllTrains(ctx context.Context, c Caller) (all []rollout.StoredTrain, err error) {
+	if err := c.May(identity.Read, c.Project); err != nil {
+		return nil, err
+	}
+	err = d.db.View(ctx, func(tx store.Tx) error {
+		all, err = tx.Trains(c.Project)
+		return err
+	})
+	return all, err
+}
+
 // Train finds one by its name.
 func (d *Desk) Train(ctx context.Context, c Caller, project, name string) (t rollout.StoredTrain, err error) {
 	project = c.project(project)

@@ -25,6 +25,7 @@ import (
 	"upkeep/internal/desk"
 	"upkeep/internal/fleet"
 	"upkeep/internal/identity"
+	"upkeep/internal/rollout"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
 	"upkeep/internal/window"
@@ -188,7 +189,42 @@ func newStreet(t *testing.T) street {
 		t.Fatal(err)
 	}
 	s.rollout = promoted.ID
+	s.queues()
 	return s
+}
+
+// queues is a train that a release could be started through, with windows.
+func (s *street) queues() {
+	ctx := context.Background()
+	service := fleet.Service{Quorum: 2}
+	for _, name := range []string{"ctl1", "ctl2", "ctl3"} {
+		service.Members = append(service.Members, fleet.Member{Name: name, Server: name})
+	}
+	if _, _, err := s.desk.PutService(ctx, boss, desk.ServiceSpec{Project: "shop", Name: "queues", Service: service}); err != nil {
+		s.t.Fatal(err)
+	}
+	rule, err := window.ParseRRule("DTSTART;TZID=Europe/Berlin:20260105T180000 RRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	evenings, err := window.New(rule, 5*time.Hour)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	train := rollout.Train{
+		Name: "queues", Title: "Message queues",
+		Environments: []rollout.Environment{{Name: "stage", Soak: 24 * time.Hour}, {Name: "prod", After: "stage", Soak: 24 * time.Hour, Approvals: 1, Window: evenings, Region: true}},
+		Phases:       []rollout.Phase{{Name: "queues", Component: "queue", Service: "queues", Runbook: "restart"}},
+		Gates:        []rollout.Gate{{Name: "answers", Kind: rollout.HTTPGate, With: map[string]string{"url": "http://queues/{{digest.queue}}"}}},
+	}
+	if _, _, err := s.desk.PutTrain(ctx, boss, "shop", train); err != nil {
+		s.t.Fatal(err)
+	}
+	for version, digest := range map[string]string{"4.0": oldDigest, "4.1": newDigest} {
+		if _, _, err := s.desk.PutTrainRelease(ctx, boss, "shop", rollout.Release{Train: "queues", Version: version, Digests: map[string]string{"queue": digest}}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // rules makes a group and a policy.
@@ -225,6 +261,8 @@ func (s street) signIn(ctx context.Context, t *testing.T, role identity.Role) {
 func (s street) pages() map[string]string {
 	return map[string]string{
 		"services": "/services", "service": servicePath(s.service), "run-of-a-runbook": runPath(s.roll),
+		"train": aheadPath("shop", "queues", "4.1") + "&from=4.0", "train-busy": aheadPath("shop", "region", "2026.2"), "rollout-start": trainPath("shop", "queues") + "/start",
+		"rollout-pin": environmentPath(s.rollout, "dev") + "/pin", "rollout-unpin": pinsPath(s.rollout, "stage", "api"),
 		"rollouts": "/rollouts", "rollout": rolloutPath(s.rollout), "rollout-lift-veto": rolloutPath(s.rollout) + "/lift-veto",
 		"rollout-decide": gatePath(s.rollout, "prod1", "latency-of-the-slowest-hundredth"), "rollout-waive": ackPath(s.rollout, "MQ-3"),
 		"servers": "/servers", "server": serverPath(s.id), "run-working": runPath(s.working), "run-waiting": runPath(s.waiting),

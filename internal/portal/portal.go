@@ -142,9 +142,10 @@ func (p *Portal) ofServices(mux *http.ServeMux) {
 	mux.Handle("POST /rollouts/{id}/resume", p.known(p.resumeRollout))
 	mux.Handle("POST /rollouts/{id}/environments/{env}/approve", p.known(p.approveRollout))
 	mux.Handle("POST /rollouts/{id}/environments/{env}/retry", p.known(p.retryRollout))
-	for end, of := range p.sayings() {
-		mux.Handle("GET /rollouts/{id}/"+end, p.known(p.sayForm(of)))
-		mux.Handle("POST /rollouts/{id}/"+end, p.known(p.say(of)))
+	mux.Handle("GET /trains/{project}/{train}", p.known(p.train))
+	for address, of := range p.sayings() {
+		mux.Handle("GET "+address, p.known(p.sayForm(of)))
+		mux.Handle("POST "+address, p.known(p.say(of)))
 	}
 }
 

@@ -2,15 +2,20 @@ package portal
 
 import (
 	"net/http"
+	"slices"
+
+	"github.com/a-h/templ"
 
 	"upkeep/internal/desk"
 	"upkeep/internal/fault"
 	"upkeep/internal/rollout"
 )
 
-// saying is a page with one form: what a person says to a rollout, and why.
+// saying is a page with one form: what a person says to a rollout or a train,
+// and why.
 type saying struct {
-	Rollout desk.Rollout
+	Back    string // the address of the page that it belongs to
+	BackTo  string // that page's title
 	Title   string
 	Text    string
 	Quote   string // what it is about, in the words of who wrote it
@@ -20,25 +25,36 @@ type saying struct {
 	Needs   bool // a reason must be given
 	Reason  string
 	Error   *formError
+	Besides func(e *formError) templ.Component // fields besides the reason; nil: none
 
-	say func(reason string) error
+	say  func(reason string) error
+	done func() string // the address that it leads to once it is said; nil: back
 }
 
-// sayingOf makes a saying for a rollout. Denied: who looks may not say it.
-type sayingOf func(v *visit, r desk.Rollout) (saying, error)
+// sayingOf makes what a person may say to what the address names. Denied: who
+// looks may not say it.
+type sayingOf func(v *visit) (saying, error)
 
-// sayings are what persons may say with a reason, by the end of the address.
+// rolloutSaying makes it for a rollout.
+type rolloutSaying func(v *visit, r desk.Rollout) (saying, error)
+
+// sayings are what persons may say with a reason, by the address.
 func (p *Portal) sayings() map[string]sayingOf {
-	return map[string]sayingOf{
+	all := map[string]sayingOf{"/trains/{project}/{train}/start": p.startSaying}
+	for end, of := range map[string]rolloutSaying{
 		"abort": p.abortSaying, "veto": p.vetoSaying, "lift-veto": p.liftSaying,
 		"issues/{issue}": p.ackSaying, "environments/{env}/gates/{gate}": p.decideSaying,
+		"environments/{env}/pin": p.pinSaying, "environments/{env}/pins/{component}/lift": p.unpinSaying,
+	} {
+		all["/rollouts/{id}/"+end] = p.toRollout(of)
 	}
+	return all
 }
 
 // sayForm shows the form.
 func (p *Portal) sayForm(of sayingOf) func(*visit) error {
 	return func(v *visit) error {
-		s, err := p.about(v, of)
+		s, err := of(v)
 		if err != nil {
 			return err
 		}
@@ -52,7 +68,7 @@ func (p *Portal) say(of sayingOf) func(*visit) error {
 		if err := v.parseForm(); err != nil {
 			return err
 		}
-		s, err := p.about(v, of)
+		s, err := of(v)
 		if err != nil {
 			return err
 		}
@@ -64,18 +80,24 @@ func (p *Portal) say(of sayingOf) func(*visit) error {
 		if err != nil {
 			return err
 		}
-		return v.goTo(rolloutPath(s.Rollout.ID))
+		if s.done != nil {
+			return v.goTo(s.done())
+		}
+		return v.goTo(s.Back)
 	}
 }
 
-func (p *Portal) about(v *visit, of sayingOf) (saying, error) {
-	r, err := p.cfg.Desk.Rollout(v.r.Context(), v.caller, "", v.r.PathValue("id"))
-	if err != nil {
-		return saying{}, err
+// toRollout is what is said to the rollout that the address names.
+func (p *Portal) toRollout(of rolloutSaying) sayingOf {
+	return func(v *visit) (saying, error) {
+		r, err := p.cfg.Desk.Rollout(v.r.Context(), v.caller, "", v.r.PathValue("id"))
+		if err != nil {
+			return saying{}, err
+		}
+		s, err := of(v, r)
+		s.Back, s.BackTo = rolloutPath(r.ID), v.T("rollout.title", r.Version, r.Train)
+		return s, err
 	}
-	s, err := of(v, r)
-	s.Rollout = r
-	return s, err
 }
 
 // specOf names a rollout to the desk, and which environment of it is meant (empty:
@@ -140,19 +162,110 @@ func (p *Portal) ackSaying(v *visit, r desk.Rollout) (saying, error) {
 }
 
 func (p *Portal) decideSaying(v *visit, r desk.Rollout) (saying, error) {
-	env, gate := v.r.PathValue("env"), v.r.PathValue("gate")
-	e, ok := r.World.Train.Train.Environment(env)
-	g, asked := r.Standings[env].Gates[gate]
-	if !ok || !asked {
-		return saying{}, fault.NotFound("gate of environment "+env, gate)
+	e, err := environmentOf(v, r)
+	if err != nil {
+		return saying{}, err
+	}
+	gate := v.r.PathValue("gate")
+	g, asked := r.Standings[e.Name].Gates[gate]
+	if !asked {
+		return saying{}, fault.NotFound("gate of environment "+e.Name, gate)
 	}
 	return saying{
-		Title: v.T("rollout.decide-title", gate, env), Text: v.T("rollout.decide-text"), Quote: g.Why, Decide: true, Needs: true,
+		Title: v.T("rollout.decide-title", gate, e.Name), Text: v.T("rollout.decide-text"), Quote: g.Why, Decide: true, Needs: true,
 		say: func(reason string) error {
-			_, err := p.cfg.Desk.DecideRollout(v.r.Context(), v.caller, specOf(r, env, reason), gate, rollout.Result(v.field("result")))
+			_, err := p.cfg.Desk.DecideRollout(v.r.Context(), v.caller, specOf(r, e.Name, reason), gate, rollout.Result(v.field("result")))
 			return err
 		},
 	}, v.mayRunIn(r, e)
+}
+
+// pinForm is what a person wants pinned, as it was written.
+type pinForm struct {
+	Components []string // that can be pinned
+	Component  string
+	Digest     string
+	Now        bool
+	Known      []knownDigest
+}
+
+// knownDigest is one that a release of the train has for a component.
+type knownDigest struct {
+	Digest, Component, Version string
+}
+
+func (p *Portal) pinSaying(v *visit, r desk.Rollout) (saying, error) {
+	e, err := environmentOf(v, r)
+	if err != nil {
+		return saying{}, err
+	}
+	f := pinForm{Components: pinnable(r, e.Name), Component: v.field("component"), Digest: v.field("digest"), Now: v.field("now") != ""}
+	releases, err := p.cfg.Desk.TrainReleases(v.r.Context(), v.caller, r.Project, r.Train)
+	if err != nil {
+		return saying{}, err
+	}
+	for _, one := range releases {
+		for _, c := range f.Components {
+			if digest := one.Release.Digests[c]; digest != "" {
+				f.Known = append(f.Known, knownDigest{digest, c, one.Release.Version})
+			}
+		}
+	}
+	return saying{
+		Title: v.T("pin.title", e.Name), Text: v.T("pin.text", e.Name), Button: v.T("pin.button"), Danger: true, Needs: true,
+		Besides: func(wrong *formError) templ.Component { return pinFields(v, f, wrong) },
+		say:     p.pins(v, r, e.Name, &f),
+	}, v.mayRunIn(r, e)
+}
+
+// pins pins what the form says.
+func (p *Portal) pins(v *visit, r desk.Rollout, env string, f *pinForm) func(string) error {
+	return func(reason string) error {
+		_, err := p.cfg.Desk.PinRollout(v.r.Context(), v.caller, specOf(r, env, reason), f.Component, f.Digest, f.Now)
+		return err
+	}
+}
+
+// unpinSaying takes a pin away: the component gets the release's own digest again.
+func (p *Portal) unpinSaying(v *visit, r desk.Rollout) (saying, error) {
+	e, err := environmentOf(v, r)
+	if err != nil {
+		return saying{}, err
+	}
+	f := pinForm{Component: v.r.PathValue("component"), Now: v.field("now") != ""}
+	pinned := r.Standings[e.Name].Pins[f.Component]
+	if pinned == "" {
+		return saying{}, fault.NotFound("pin of environment "+e.Name, f.Component)
+	}
+	f.Digest = r.World.Release.Release.Digests[f.Component]
+	return saying{
+		Title: v.T("pin.lift-title", f.Component, e.Name), Text: v.T("pin.lift-text", short(f.Digest)), Quote: pinned, Button: v.T("pin.lift-button"), Danger: true, Needs: true,
+		Besides: func(*formError) templ.Component { return checkbox("now", v.T("pin.now"), f.Now) },
+		say:     p.pins(v, r, e.Name, &f),
+	}, v.mayRunIn(r, e)
+}
+
+// environmentOf is the environment of the rollout's train that the address names.
+func environmentOf(v *visit, r desk.Rollout) (rollout.Environment, error) {
+	name := v.r.PathValue("env")
+	e, ok := r.World.Train.Train.Environment(name)
+	if !ok {
+		return e, fault.NotFound("environment of train "+r.Train, name)
+	}
+	return e, nil
+}
+
+// pinnable are the components that a phase has brought to an environment.
+func pinnable(r desk.Rollout, env string) (names []string) {
+	for _, phase := range r.Standings[env].Phases {
+		for component := range phase.Digests {
+			if !slices.Contains(names, component) {
+				names = append(names, component)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (p *Portal) pauseRollout(v *visit) error {

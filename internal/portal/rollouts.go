@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"upkeep/internal/desk"
-	"upkeep/internal/fault"
 	"upkeep/internal/history"
 	"upkeep/internal/identity"
 	"upkeep/internal/plan"
@@ -26,6 +25,7 @@ const (
 // rolloutsView is the page of all rollouts.
 type rolloutsView struct {
 	Rollouts []rolloutLine
+	Trains   []rollout.StoredTrain
 	Zone     *time.Location
 	Projects bool   // they are of several projects
 	Newest   bool   // it is the first page
@@ -70,6 +70,7 @@ type laneView struct {
 	MayRun    bool
 	MayWord   bool // who looks may approve the plan
 	MayRetry  bool
+	MayPin    bool
 }
 
 type phaseView struct {
@@ -100,6 +101,10 @@ func gatePath(id, env, gate string) string {
 	return environmentPath(id, env) + "/gates/" + url.PathEscape(gate)
 }
 
+func pinsPath(id, env, component string) string {
+	return environmentPath(id, env) + "/pins/" + url.PathEscape(component) + "/lift"
+}
+
 func ackPath(id, issue string) string {
 	return rolloutPath(id) + "/issues/" + url.PathEscape(issue)
 }
@@ -111,23 +116,27 @@ func (p *Portal) rollouts(v *visit) error {
 		return err
 	}
 	view := rolloutsView{Zone: cmp.Or(v.reader, time.UTC), Newest: before == ""}
+	if view.Trains, err = p.cfg.Desk.AllTrains(v.r.Context(), v.caller); err != nil {
+		return err
+	}
 	if len(all) == rolloutsPerPage {
 		view.Older = "/rollouts?" + url.Values{"before": {all[len(all)-1].ID}}.Encode()
 	}
-	trains := map[[2]string]rollout.Train{}
 	for _, r := range all {
-		key := [2]string{r.Project, r.Train}
-		if _, known := trains[key]; !known {
-			t, err := p.cfg.Desk.Train(v.r.Context(), v.caller, r.Project, r.Train)
-			if err != nil && !fault.Is(err, fault.KindNotFound) {
-				return err
-			}
-			trains[key] = t.Train
-		}
-		view.Rollouts = append(view.Rollouts, lineOf(r, trains[key]))
+		view.Rollouts = append(view.Rollouts, lineOf(r, trainOf(view.Trains, r)))
 		view.Projects = view.Projects || r.Project != all[0].Project
 	}
 	return v.paint(http.StatusOK, rolloutsPage(v, view))
+}
+
+// trainOf is the train that a rollout goes through; an empty one if it was removed.
+func trainOf(all []rollout.StoredTrain, r rollout.Rollout) rollout.Train {
+	for _, t := range all {
+		if t.Project == r.Project && t.Train.Name == r.Train {
+			return t.Train
+		}
+	}
+	return rollout.Train{}
 }
 
 // lineOf says where a rollout is.
@@ -236,6 +245,8 @@ func (v *visit) lane(r desk.Rollout, e rollout.Environment) laneView {
 		return l
 	}
 	l.MayRun = !r.State.Ended() && r.AbortedBy == "" && v.mayRunIn(r, e) == nil
+	// What has arrived can be rolled back as well.
+	l.MayPin = r.State != rollout.Aborted && r.AbortedBy == "" && len(pinnable(r, e.Name)) > 0 && v.mayRunIn(r, e) == nil
 	l.Plan = r.PlanOf(r.World, e)
 	for _, a := range st.Approvals {
 		if a.Plan == l.Plan.Hash {

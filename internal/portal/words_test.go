@@ -19,7 +19,7 @@ import (
 
 // fieldNames are the fields of forms that a mistake can be about.
 var fieldNames = []string{
-	"reason",
+	"reason", "version", "train", "component", "digest",
 	"name", "repeat", "every", "day", "nth", "monthday", "time", "first", "zone", "rrule", "hours",
 	"maxunavailable", "canaries", "soak", "stopafter", "description", "project", "spreadzone", "from-day", "to-day",
 	"scope", "reboot", "hold", "within", "backup", "before", "after", "health", "missed", "allow", "enabled",
