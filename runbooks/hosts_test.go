@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// standIn answers in place of mariadb, rabbitmqctl or ceph.
+// standIn answers in place of mariadb, mariadb-dump, rabbitmqctl or ceph.
 const standIn = `#!/bin/sh
 case "$*" in
 *"osd ls-tree"*) echo "$LISTED" ;;
@@ -83,11 +83,18 @@ var answers = []struct {
 	{"ceph-noout set", "", "", "", 0, ""},
 	{"ceph-noout unset", "", "", "ENDED=1", 1, ""},
 	{"ceph-noout", "", "", "", 64, "usage"},
+
+	{"mariadb-copy . write", "", "", "", 1, "the copy is not whole"},
+	{"mariadb-copy . write", "", "", "ENDED=2", 2, ""},
+	{"mariadb-copy nowhere write", "", "", "", 1, "there is no folder nowhere"},
+	{"mariadb-copy . verify", "", "", "", 1, "no copy in . is younger than a day"},
+	{"mariadb-copy . verify all", "", "", "", 64, "usage"},
+	{"mariadb-copy .", "", "", "", 64, "usage"},
 }
 
 func TestScriptsOfHosts(t *testing.T) {
 	bin := t.TempDir()
-	for _, name := range []string{"mariadb", "rabbitmqctl", "ceph"} {
+	for _, name := range []string{"mariadb", "mariadb-dump", "rabbitmqctl", "ceph"} {
 		if err := os.WriteFile(filepath.Join(bin, name), []byte(standIn), 0o700); err != nil {
 			t.Fatal(err)
 		}

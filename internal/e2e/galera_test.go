@@ -81,7 +81,7 @@ func TestGalera(t *testing.T) {
 	for _, m := range s.members {
 		write(t, m, "/usr/local/sbin/went-on", "#!/bin/sh\nmariadb -N -B -e \"SHOW STATUS LIKE 'wsrep_cluster_s%'\" > /run/went-on\n", 0o755)
 	}
-	s.enrolAll("  went-on: [/usr/local/sbin/went-on]\n")
+	s.enrolAll("  went-on: [/usr/local/sbin/went-on]\n" + strings.TrimPrefix(ownersCommands(t, "backups"), "commands:\n"))
 	s.describe(fmt.Sprintf("with: {backend: galera}\nproxies:\n  - {name: edge, with: {socket: %q}}\n", proxyGalera(t, s)))
 
 	stop := startWriter(t, client)
@@ -92,8 +92,47 @@ func TestGalera(t *testing.T) {
 	if sizes := sizes(views(t, s)[len(began):]); sizes != "2 3 2 3 2 3" {
 		t.Errorf("the sizes of the cluster were %s", sizes)
 	}
+	copiesFirst(t, s, client)
 	survivorIsNotBelieved(t, s)
 	nothingLost(t, s, client)
+}
+
+// copiesFirst makes a copy on each host by the shipped runbook, whose check
+// restores it. The second host has nowhere to put its own at first: the run halts
+// there, and nothing is done on the third.
+func copiesFirst(t *testing.T, s *site, client *lab.Server) {
+	t.Helper()
+	copies := func(m *lab.Server) string { return must(t, m, "find", "/mnt", "-name", "*.sql.gz") }
+	s.upkeep("apply", "-f", "../../runbooks/backups.yaml")
+	for _, m := range []*lab.Server{s.members[0], s.members[2]} {
+		write(t, m, "/mnt/copies/.keep", "", 0o644)
+	}
+	from := time.Now()
+	run := s.rollBook("backups")
+	poll(t, time.Minute, "the run to halt", func() bool { return s.halted(run) != "" })
+	if halt := s.halted(run); !strings.Contains(halt, "s2 copy failed") || !strings.Contains(halt, "there is no folder /mnt/copies") {
+		t.Errorf("it says %q", halt)
+	}
+	if copies(s.members[0]) == "" || copies(s.members[1])+copies(s.members[2]) != "" {
+		t.Errorf("when it has halted there are %q, %q, %q", copies(s.members[0]), copies(s.members[1]), copies(s.members[2]))
+	}
+	write(t, s.members[1], "/mnt/copies/.keep", "", 0o644)
+	s.upkeep("resume", "cluster")
+	s.waitSuccess(run)
+	t.Logf("three copies, each restored, in %.1fs", time.Since(from).Seconds())
+	told := len(lines(t, client, "/var/log/told"))
+	for _, m := range s.members {
+		// What is in the copy, by the text itself: all that was written when it was made.
+		rows := must(t, m, "sh", "-c", "zcat /mnt/copies/*.sql.gz | sed -n '/INSERT INTO `written`/,/;$/p' | grep -o '([0-9]*)' | wc -l")
+		if rows != strconv.Itoa(told) {
+			t.Errorf("the copy of %s has %s rows of %d", m.Name, rows, told)
+		}
+	}
+	// A copy that can be unpacked and does not restore is no copy.
+	must(t, s.members[0], "sh", "-c", "cd /mnt/copies && f=$(echo *.sql.gz) && zcat $f | sed 's/^INSERT INTO `written`/INSERT INTO `lost`/' >text && gzip <text >$f && rm text")
+	if out, err := s.members[0].Exec("/usr/local/sbin/mariadb-copy", "/mnt/copies", "verify"); lab.ExitCode(err) != 1 || !strings.Contains(out, "lost") {
+		t.Errorf("of a copy that does not restore it says %v: %s", err, out)
+	}
 }
 
 // survivorIsNotBelieved: two of three are killed. The survivor says of itself and

@@ -135,8 +135,9 @@ proxies:
   - {name: edge, with: {socket: "tcp:` + edgeSocket + `"}}
 `
 
-// TestKeystone rolls a real Keystone with the shipped runbook, under load: no
-// request fails or goes unanswered, and each was restarted once, by itself.
+// TestKeystone rolls a real Keystone with the shipped runbooks, under load: no
+// request fails or goes unanswered, and each was restarted once, by itself. Then
+// it is upgraded, see there.
 func TestKeystone(t *testing.T) {
 	r := newRegion(t)
 	m := startMix(t, r.l, 20)
@@ -151,6 +152,8 @@ func TestKeystone(t *testing.T) {
 		t.Errorf("one after the other: %s", rolled)
 	}
 	oneByOne(t, r.nodes, before)
+
+	r.upgrade(m)
 
 	// What there is to lose: all at once.
 	lost := m.during(t, r.restartAll)
@@ -167,6 +170,7 @@ func newRegion(t testing.TB) *region {
 	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	base := keystoneParts
 	base.Programs = map[string]string{agentProgram: program}
+	hostScripts(t, base.Programs)
 	l := lab.New(t, 4, base)
 	r := &region{t: t, l: l, nodes: l.Servers[:3], edge: l.Servers[3]}
 	t.Cleanup(r.tell)
@@ -174,14 +178,14 @@ func newRegion(t testing.TB) *region {
 	l.Boot(t)
 	r.startDatabase()
 	r.configure()
-	must(r.t, r.nodes[0], "runuser", "-u", "keystone", "--", "keystone-manage", "db_sync")
+	must(r.t, r.nodes[0], "runuser", "-u", "keystone", "--", "python3", "-c", formerSchema)
 	must(r.t, r.nodes[0], "runuser", "-u", "keystone", "--", "keystone-manage", "bootstrap", "--bootstrap-password", "adminpw", "--bootstrap-region-id", "RegionOne",
 		"--bootstrap-public-url", keystoneURL+"/v3/", "--bootstrap-internal-url", keystoneURL+"/v3/", "--bootstrap-admin-url", keystoneURL+"/v3/")
 	r.restartAll()
 	write(t, r.edge, "/etc/haproxy/haproxy.cfg", haproxyConf, 0o644)
 	r.spawn(r.edge, "haproxy", "-db", "-f", "/etc/haproxy/haproxy.cfg")
 	for _, s := range r.nodes {
-		write(t, s, "/etc/upkeep/agent.yaml", "commands:\n  restart-keystone: [/usr/local/bin/restart-keystone]\n", 0o644)
+		write(t, s, "/etc/upkeep/agent.yaml", ownersCommands(t, "keystone-upgrade")+"  restart-keystone: [/usr/local/bin/restart-keystone]\n", 0o644)
 		r.p.enrol(s)
 	}
 	for _, s := range r.nodes {

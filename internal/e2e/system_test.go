@@ -137,17 +137,12 @@ func newHosts(t *testing.T) (s *site, socket string) {
 	have(t, s.members[0], "kern")
 	have(t, s.members[1], "brittle")
 	for _, m := range s.members {
-		must(t, m, "rm", "-f", "/run/reboot-required", "/run/reboot-required.pkgs") // what it had from the start wants no restart
-		write(t, m, "/usr/bin/systemd-run", systemdRun, 0o755)
-		write(t, m, "/usr/local/sbin/boot", bootAll, 0o755)
+		restartsLikeReal(t, m)
 	}
 	s.enrolAll("  went-on: [/bin/sleep, \"3\"]\n")
 	service := "kind: Service\nname: cluster\nquorum: 2\nwith: {backend: api_back}\nmembers:\n"
 	for _, m := range s.members {
-		if err := m.SetService(nil, "/usr/local/sbin/boot"); err != nil { // from its next boot on
-			t.Fatal(err)
-		}
-		must(t, m, "sh", "-c", "setsid /usr/local/bin/replica :8090 < /dev/null > /dev/null 2>&1 &")
+		servesFromBoot(t, m)
 		service += fmt.Sprintf("  - {name: %s, server: %s, with: {url: \"http://%s:8090\"}}\n", m.Name, m.Name, m.Addr)
 	}
 	socket = startHAProxy(t, l)
@@ -156,6 +151,23 @@ func newHosts(t *testing.T) (s *site, socket string) {
 	add(t, l.Repo.Main, lab.Plain("web", "2.0"), lab.NeedsReboot("kern", "2.0"), lab.Fails("brittle", "2.0"))
 	l.Repo.Publish()
 	return s, socket
+}
+
+// restartsLikeReal gives a host what a restart by a runbook needs.
+func restartsLikeReal(t *testing.T, s *lab.Server) {
+	t.Helper()
+	must(t, s, "rm", "-f", "/run/reboot-required", "/run/reboot-required.pkgs") // what it had from the start wants no restart
+	write(t, s, "/usr/bin/systemd-run", systemdRun, 0o755)
+}
+
+// servesFromBoot has an enrolled host serve now, and from each boot on.
+func servesFromBoot(t *testing.T, s *lab.Server) {
+	t.Helper()
+	write(t, s, "/usr/local/sbin/boot", bootAll, 0o755)
+	if err := s.SetService(nil, "/usr/local/sbin/boot"); err != nil { // what runs stays until it ends
+		t.Fatal(err)
+	}
+	must(t, s, "sh", "-c", "setsid /usr/local/bin/replica :8090 < /dev/null > /dev/null 2>&1 &")
 }
 
 // hasVersions: these packages are there, each whole, at these versions.
