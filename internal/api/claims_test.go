@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"upkeep/client"
+	"upkeep/internal/fleet"
 	"upkeep/internal/run"
 	"upkeep/internal/store"
 )
@@ -139,6 +140,61 @@ func TestClashesOfSchedules(t *testing.T) {
 	}
 	if a := h.ask("GET /v1/clashes?days=32", "vera", ""); a.status != http.StatusBadRequest {
 		t.Errorf("too many days: %d %s", a.status, a.text)
+	}
+}
+
+// What is held by hand is in the way of schedules until its end, or all the
+// while; a rollout's next window wants the region, the service and its servers.
+func TestClashesOfClaimsAndRollouts(t *testing.T) {
+	h, ctx := newHouse(t), t.Context()
+	_, err := h.member.PutService(ctx, "api", h.api("red"), nil)
+	h.must(err)
+	_, err = h.member.PutRunbook(ctx, "restart", restart(), nil)
+	h.must(err)
+	h.server("red", "web-1")
+	_, err = h.member.PutServer(ctx, "web-1", client.ServerInput{Group: "web"}, nil)
+	h.must(err)
+	for _, name := range []string{"ctl1", "web-1"} {
+		_, err := h.member.PutSchedule(ctx, name, "weekend", client.ScheduleInput{RRule: weekly, Duration: "2h"}, nil)
+		h.must(err)
+	}
+	claim := func(what, long string) {
+		_, err := h.member.Claim(ctx, client.ClaimInput{Claims: []string{what}, For: long, Reason: "new disk"}, nil)
+		h.must(err)
+	}
+	claim("server/ctl1", "31d")
+	claim("region/prod", "31d")
+	claim("database/api", "1m")
+	h.update(func(tx store.Tx) error {
+		return tx.AddHold(fleet.Hold{ID: "node", Project: "red", Names: []string{"group/web"}, Keys: []string{"group/red/web", run.TargetKey("node-7")}, By: "node/7", Reason: "it restarts itself", Since: time.Now()})
+	})
+	_, err = h.member.PutTrain(ctx, "cloud", client.TrainInput{
+		Environments: []client.TrainEnvironment{
+			{Name: "prod", Region: true, Soak: "1h", Window: client.TrainWindow{RRule: weekly, Duration: "2h"}},
+			{Name: "later", After: "prod", Soak: "1h", Window: client.TrainWindow{RRule: weekly, Duration: "2h"}},
+		},
+		Phases: []client.TrainPhase{{Name: "api", Service: "api", Runbook: "restart"}},
+	}, nil)
+	h.must(err)
+	_, err = h.member.PutRelease(ctx, "cloud", "R1", client.ReleaseInput{}, nil)
+	h.must(err)
+	_, err = h.member.StartRollout(ctx, client.RolloutInput{Train: "cloud", Version: "R1"}, nil)
+	h.must(err)
+
+	l, err := h.viewer.ListClashes(ctx, &client.ListClashesParams{Days: 7})
+	h.must(err)
+	const prod = "rollout of R1 in prod of train cloud"
+	for what, who := range map[string]string{
+		"server/ctl1": "claim of user/mara, ctl1/weekend, " + prod,
+		"group/web":   "claim of node/7, web-1/weekend",
+		"region/prod": "claim of user/mara, " + prod,
+	} {
+		if !has(l.Items, what, who) {
+			t.Errorf("no clash of %s about %s in %+v", who, what, l.Items)
+		}
+	}
+	if len(l.Items) != 3 {
+		t.Errorf("%d clashes: %+v", len(l.Items), l.Items)
 	}
 }
 

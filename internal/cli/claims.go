@@ -196,8 +196,9 @@ func (a *app) clashesCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "clashes", Short: "Which schedules want the same thing at once in the coming days",
 		Long: `Looks through the windows of all schedules of a project: which of them want the
-same server, service, name or place of a group at once, and by how much they do
-not fit one after the other; which windows freezes leave no time of; and which
+same server, service, name or place of a group at once, or what somebody holds by
+hand then, or a rollout on its way there, and by how much they do not fit one
+after the other; which windows freezes leave no time of; and which
 runs could not be opened. Nothing breaks by a clash: one waits for the other.`,
 		Example: `  upkeep clashes
   upkeep clashes --days 31 -o json`,

@@ -24,7 +24,8 @@ const (
 	maxOpenings  = 40     // of one schedule
 )
 
-// Clashes is what the schedules of a project want at once in the coming days.
+// Clashes is what schedules and rollouts want at once in a project in the coming
+// days, or somebody holds whom they will meet.
 type Clashes struct {
 	From, To time.Time
 	Found    []run.Clash // by start, the first maxClashes
@@ -62,7 +63,7 @@ func (d *Desk) Clashes(ctx context.Context, c Caller, project string, days int) 
 	return out, err
 }
 
-// booker gathers what schedules want.
+// booker gathers what schedules and rollouts want, and what is held by hand.
 type booker struct {
 	tx       store.Tx
 	from, to time.Time
@@ -77,6 +78,12 @@ type booker struct {
 }
 
 func (b *booker) book() error {
+	if err := b.holds(); err != nil {
+		return err
+	}
+	if err := b.rollouts(); err != nil {
+		return err
+	}
 	shared, err := b.tx.SharedTargets(b.project, maxBooked)
 	if err != nil {
 		return err
@@ -166,15 +173,9 @@ func (b *booker) update(t fleet.Target, s fleet.Schedule, one *run.Booking) erro
 	one.Whole = []string{fleet.ClaimServer + "/" + t.Name}
 	one.Within = called(run.Within(t))
 	if t.Group != "" {
-		what := fleet.ClaimGroup + "/" + t.Group
-		if b.places[what] == 0 {
-			g, err := b.tx.Group(t.Project, t.Group)
-			if err != nil && !fault.Is(err, fault.KindNotFound) {
-				return err
-			}
-			b.places[what] = g.Room()
+		if err := b.place(t.Group, one); err != nil {
+			return err
 		}
-		one.Places = append(one.Places, what)
 	}
 	services, err := b.tx.ServicesOn(t.Project, t.Name)
 	for _, svc := range services {
@@ -187,6 +188,20 @@ func (b *booker) update(t fleet.Target, s fleet.Schedule, one *run.Booking) erro
 	return err
 }
 
+// place is that one of a group's places is wanted.
+func (b *booker) place(group string, one *run.Booking) error {
+	what := fleet.ClaimGroup + "/" + group
+	if b.places[what] == 0 {
+		g, err := b.tx.Group(b.project, group)
+		if err != nil && !fault.Is(err, fault.KindNotFound) {
+			return err
+		}
+		b.places[what] = g.Room()
+	}
+	one.Places = append(one.Places, what)
+	return nil
+}
+
 // roll is what a run of a runbook wants.
 func (b *booker) roll(t fleet.Target, s fleet.Schedule, one *run.Booking) error {
 	r, _, err := store.OpenBook(b.tx, run.ForSchedule(forecastID, s, t, window.Span{}), s.Runbook, s.Params, b.from)
@@ -196,15 +211,85 @@ func (b *booker) roll(t fleet.Target, s fleet.Schedule, one *run.Booking) error 
 	if one.Need, err = run.BookNeeds(r, t.Pace); err != nil {
 		return err
 	}
-	for _, key := range r.ClaimKeys() {
+	one.Within = called(run.Within(t))
+	one.Whole, err = b.names(r.ClaimKeys())
+	return err
+}
+
+// names are what keys are called.
+func (b *booker) names(keys []string) (names []string, err error) {
+	for _, key := range keys {
+		name, err := claimName(b.tx, key)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// holds books what is held by hand until its end; what has none, all the while.
+func (b *booker) holds() error {
+	all, err := b.tx.Holds(b.project)
+	for _, h := range all {
+		one := run.Booking{Who: "claim of " + h.By, Held: true, Open: window.Span{Start: b.from, End: b.to}}
+		if !h.Until.IsZero() && h.Until.Before(b.to) {
+			one.Open.End = h.Until
+		}
+		one.Need = one.Open.End.Sub(one.Open.Start)
+		if one.Need <= 0 {
+			continue
+		}
+		if err := b.held(h, &one); err != nil {
+			return err
+		}
+		b.all = append(b.all, one)
+	}
+	return err
+}
+
+// held is what a hold has: of a group as many places as it has keys of it.
+func (b *booker) held(h fleet.Hold, one *run.Booking) error {
+	for _, key := range h.Keys {
+		if whole, _, within := strings.Cut(key, "@"); within {
+			one.Within = append(one.Within, run.CalledKey(whole))
+			continue
+		}
 		name, err := claimName(b.tx, key)
 		if err != nil {
 			return err
 		}
-		one.Whole = append(one.Whole, name)
+		group, ok := strings.CutPrefix(name, fleet.ClaimGroup+"/")
+		if !ok {
+			one.Whole = append(one.Whole, name)
+		} else if err := b.place(group, one); err != nil {
+			return err
+		}
 	}
-	one.Within = called(run.Within(t))
 	return nil
+}
+
+// rollouts books the next windows of environments into which a release is on
+// its way, also of rollouts that work in this project from others.
+func (b *booker) rollouts() error {
+	open, err := b.tx.Rollouts(store.RolloutFilter{Open: true})
+	for _, r := range open {
+		w, err := store.RolloutWorld(b.tx, r, b.from)
+		if fault.Is(err, fault.KindNotFound) { // its train was removed
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, one := range r.Bookings(w, b.project, b.to) {
+			if one.Whole, err = b.names(one.Whole); err != nil {
+				return err
+			}
+			one.Within = called(one.Within)
+			b.all = append(b.all, one)
+		}
+	}
+	return err
 }
 
 func called(keys []string) (names []string) {
@@ -239,6 +324,12 @@ func (d *Desk) Around(ctx context.Context, c Caller, id string) (a Around, err e
 		b := booker{tx: tx, from: now, to: now.AddDate(0, 0, ClashDays), project: t.Project, places: map[string]int{}, seen: map[string]bool{}}
 		services, err := b.around(t)
 		if err != nil {
+			return err
+		}
+		if err := b.holds(); err != nil {
+			return err
+		}
+		if err := b.rollouts(); err != nil {
 			return err
 		}
 		for _, svc := range services {

@@ -12,9 +12,11 @@ import (
 	"upkeep/internal/window"
 )
 
-// Booking is that a schedule may disrupt in one of its windows.
+// Booking is that a schedule or a rollout may disrupt in one of its windows, or
+// that something is held by hand.
 type Booking struct {
 	Who    string // for people: web-1/weekend
+	Held   bool   // it has what it wants, whatever freezes say
 	Open   window.Span
 	Need   time.Duration // about how long it needs what it claims
 	Whole  []string      // what it claims whole, by what people call it
@@ -63,7 +65,10 @@ func Clashes(all []Booking, places map[string]int, freezes []window.Freeze) (fou
 	all = slices.Clone(all)
 	for i := range all {
 		b := &all[i]
-		free := window.Longest(b.Open, freezes)
+		free := b.Open
+		if !b.Held {
+			free = window.Longest(b.Open, freezes)
+		}
 		if left := free.End.Sub(free.Start); free != b.Open && left < b.need() {
 			f, _ := window.Frozen(freezes, b.Open)
 			found = append(found, Clash{Kind: ClashFreeze, Span: b.Open, Who: []string{b.Who}, Most: 1, Places: 1, Short: b.need() - left, Why: f.Reason})
@@ -203,11 +208,14 @@ func (w *wants) told(c Clash, in map[int]bool) Clash {
 		return cmp.Or(a.Open.Start.Compare(b.Open.Start), a.Open.End.Compare(b.Open.End), strings.Compare(a.Who, b.Who))
 	})
 	for _, b := range who {
-		if !slices.Contains(c.Who, b.Who) && len(c.Who) < maxWho {
+		switch {
+		case slices.Contains(c.Who, b.Who):
+		case len(c.Who) < maxWho:
 			c.Who = append(c.Who, b.Who)
+		default:
+			c.More++
 		}
 	}
-	c.More = len(who) - len(c.Who)
 	c.Short = late(who, w.places)
 	return c
 }
