@@ -34,8 +34,9 @@ echo $! > /run/replica.pid
 const frontend = lab.Gateway + ":8080"
 
 // TestRollingRestart is the maintenance of the first seed: a service three times
-// behind a real HAProxy, restarted on each node in turn, and not one request
-// goes unanswered; also if the control plane is killed after every step.
+// behind a real HAProxy, restarted on each node in turn by the shipped runbook,
+// and not one request goes unanswered; also if the control plane is killed after
+// every step, by one that waits less.
 func TestRollingRestart(t *testing.T) {
 	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	l := lab.New(t, 3, lab.Base{Programs: map[string]string{
@@ -45,7 +46,7 @@ func TestRollingRestart(t *testing.T) {
 	l.Boot(t)
 	for _, s := range l.Servers {
 		write(t, s, "/usr/local/bin/restart-replica", restartReplica, 0o755)
-		write(t, s, "/etc/upkeep/agent.yaml", "commands:\n  restart-api: [/usr/local/bin/restart-replica]\n", 0o644)
+		write(t, s, "/etc/upkeep/agent.yaml", "commands:\n  restart-api-extension: [/usr/local/bin/restart-replica]\n", 0o644)
 		p.enrol(s)
 		if out, err := s.Exec("/usr/local/bin/restart-replica"); err != nil {
 			t.Fatalf("%v: %s", err, out)
@@ -53,6 +54,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	socket := startHAProxy(t, l)
 	describeService(t, p, l, socket)
+	(&site{plane: p}).upkeep("apply", "-f", "../../runbooks/api-extension-restart.yaml")
 
 	load := startLoad(t, l)
 	load.settle(t)
@@ -70,7 +72,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 
 	before := restarts(t, l.Servers)
-	r := p.roll(t)
+	r := p.roll(t, "api-extension-restart")
 	ended := p.waitRun(r, 3*time.Minute)
 	t.Logf("%s\n%s", ended.Result.Text, p.story(r))
 	if failed := load.settle(t); failed > 0 || ended.State != "succeeded" {
@@ -80,7 +82,7 @@ func TestRollingRestart(t *testing.T) {
 
 	// The same, with the control plane killed whenever something was written down.
 	before = restarts(t, l.Servers)
-	r = p.roll(t)
+	r = p.roll(t, "quick-restart")
 	kills := p.killAfterEachFact(t, r)
 	ended = p.waitRun(r, 3*time.Minute)
 	if failed := load.settle(t); failed > 0 || ended.State != "succeeded" {
@@ -97,7 +99,7 @@ func doesNotComeBack(t *testing.T, p *plane, l *lab.Lab, load *load) {
 	t.Helper()
 	before := restarts(t, l.Servers)
 	write(t, l.Servers[1], "/etc/broken", "", 0o644)
-	r := p.roll(t)
+	r := p.roll(t, "quick-restart")
 	poll(t, 3*time.Minute, "the run to halt", func() bool { return p.halted(r) != "" })
 	if text := p.halted(r); !strings.Contains(text, "s2") || !strings.Contains(text, "resume") {
 		t.Errorf("what it tells a person is %q", text)
@@ -163,6 +165,8 @@ backend api_back
 	return "unix:" + dir + "/sock"
 }
 
+// describeService tells of the three, and of a runbook with the steps of the
+// shipped one that waits less and gives up sooner.
 func describeService(t *testing.T, p *plane, l *lab.Lab, socket string) {
 	t.Helper()
 	var members []map[string]any
@@ -179,22 +183,22 @@ func describeService(t *testing.T, p *plane, l *lab.Lab, socket string) {
 		}}
 	}
 	health := map[string]string{"url": "{{member.url}}/healthcheck", "times": "2", "every": "100ms"}
-	p.call("PUT", "/v1/runbooks/api-extension-restart", map[string]any{
+	p.call("PUT", "/v1/runbooks/quick-restart", map[string]any{
 		"maxUnavailable": 1, "budget": "5m",
 		"prove": []map[string]any{{"name": "others-up", "kind": "http", "on": "others", "with": health, "estimate": "2s", "fresh": "10s", "settle": "1s"}},
 		"member": map[string]any{
 			"drain": []any{balance("drain", "drain")},
-			"do":    []any{map[string]any{"name": "restart", "kind": "command", "on": "member", "command": "restart-api", "estimate": "10s"}},
+			"do":    []any{map[string]any{"name": "restart", "kind": "command", "on": "member", "command": "restart-api-extension", "estimate": "10s"}},
 			"await": []any{map[string]any{"name": "alive", "kind": "http", "with": health, "estimate": "5s", "attempts": 12}},
 			"ready": []any{balance("ready", "ready")},
 		},
 	}, nil)
 }
 
-func (p *plane) roll(t *testing.T) string {
+func (p *plane) roll(t *testing.T, book string) string {
 	t.Helper()
 	var r runOf
-	p.call("POST", "/v1/services/api/runs", map[string]any{"runbook": "api-extension-restart", "duration": "1h", "reason": "PCO-1981"}, &r)
+	p.call("POST", "/v1/services/api/runs", map[string]any{"runbook": book, "duration": "1h", "reason": "PCO-1981"}, &r)
 	return r.ID
 }
 
