@@ -234,7 +234,10 @@ func (s *street) rules() {
 			s.t.Fatal(err)
 		}
 	}
-	if _, _, err := s.desk.PutGroup(context.Background(), boss, desk.GroupSpec{Project: "shop", Name: "web", Canaries: []string{"web-3", "web-9"}, Soak: 24 * time.Hour, StopAfter: 2}); err != nil {
+	group := desk.GroupSpec{
+		Project: "shop", Name: "web", Canaries: []string{"web-3", "web-9"}, Soak: 24 * time.Hour, StopAfter: 2, RRule: "DTSTART;TZID=Europe/Berlin:20260105T020000 RRULE:FREQ=DAILY;INTERVAL=1", Duration: 4 * time.Hour,
+	}
+	if _, _, err := s.desk.PutGroup(context.Background(), boss, group); err != nil {
 		s.t.Fatal(err)
 	}
 	policy := fleet.Policy{Scope: fleet.ScopeSecurity, Within: 14 * 24 * time.Hour, Hold: []string{"postgresql-*"}, Backup: "snapshot", Health: []string{"healthy"}}
@@ -263,7 +266,7 @@ func (s street) pages() map[string]string {
 		"services": "/services", "service": servicePath(s.service), "run-of-a-runbook": runPath(s.roll),
 		"train": aheadPath("shop", "queues", "4.1") + "&from=4.0", "train-busy": aheadPath("shop", "region", "2026.2"), "rollout-start": trainPath("shop", "queues") + "/start",
 		"rollout-pin": environmentPath(s.rollout, "dev") + "/pin", "rollout-unpin": pinsPath(s.rollout, "stage", "api"),
-		"rollouts": "/rollouts", "rollout": rolloutPath(s.rollout), "rollout-lift-veto": rolloutPath(s.rollout) + "/lift-veto",
+		"clashes": "/clashes?project=shop", "rollouts": "/rollouts", "rollout": rolloutPath(s.rollout), "rollout-lift-veto": rolloutPath(s.rollout) + "/lift-veto",
 		"rollout-decide": gatePath(s.rollout, "prod1", "latency-of-the-slowest-hundredth"), "rollout-waive": ackPath(s.rollout, "MQ-3"),
 		"servers": "/servers", "server": serverPath(s.id), "run-working": runPath(s.working), "run-waiting": runPath(s.waiting),
 		"history": historyPath(s.id), "schedules": schedulesPath(s.id), "schedule-new": schedulesPath(s.id) + "/new",

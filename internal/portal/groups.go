@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -110,6 +111,8 @@ type groupForm struct {
 	Others         string   // names of canaries that are no members yet
 	Soak           string   // hours
 	StopAfter      string
+	Restart        bool       // its nodes may restart themselves
+	Window         windowForm // and when
 	Error          *formError
 }
 
@@ -123,7 +126,7 @@ func (p *Portal) group(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.paint(http.StatusOK, groupPage(v, g, formOf(g.Group)))
+	return v.paint(http.StatusOK, groupPage(v, g, v.formOf(g.Group)))
 }
 
 // findGroup is the group that the address names.
@@ -143,8 +146,11 @@ func (p *Portal) findGroup(v *visit) (view groupView, err error) {
 }
 
 // formOf shows a group's rules.
-func formOf(g desk.Group) groupForm {
-	f := groupForm{Name: g.Rules.Name, MaxUnavailable: strconv.Itoa(g.Rules.Room()), StopAfter: "", Soak: ""}
+func (v *visit) formOf(g desk.Group) groupForm {
+	f := groupForm{Name: g.Rules.Name, MaxUnavailable: strconv.Itoa(g.Rules.Room()), Window: newWindow("", cmp.Or(v.reader, time.UTC), v.now)}
+	if w := g.Rules.Window; !w.Recurrence.IsZero() {
+		f.Restart, f.Window = true, windowOf("", w, v.now)
+	}
 	if g.Rules.StopAfter > 0 {
 		f.StopAfter = strconv.Itoa(g.Rules.StopAfter)
 	}
@@ -163,9 +169,9 @@ func formOf(g desk.Group) groupForm {
 	return f
 }
 
-// spec is what the form asks for.
-func (f groupForm) spec(v *visit, project string) (s desk.GroupSpec, wrong *formError) {
-	s = desk.GroupSpec{Project: project, Name: f.Name, Canaries: slices.Concat(f.Ticked, listed(f.Others))}
+// spec is what the form asks for of the group that was g.
+func (f groupForm) spec(v *visit, g fleet.Group) (s desk.GroupSpec, wrong *formError) {
+	s = desk.GroupSpec{Project: g.Project, Name: f.Name, Canaries: slices.Concat(f.Ticked, listed(f.Others))}
 	var err error
 	if s.MaxUnavailable, err = strconv.Atoi(f.MaxUnavailable); err != nil || s.MaxUnavailable < 1 {
 		return s, v.wrong("maxunavailable", v.T("wrong.members"))
@@ -181,7 +187,26 @@ func (f groupForm) spec(v *visit, project string) (s desk.GroupSpec, wrong *form
 			return s, v.wrong("soak", v.T("wrong.soak"))
 		}
 	}
-	return s, nil
+	if !f.Restart {
+		return s, nil
+	}
+	was := ""
+	if !g.Window.Recurrence.IsZero() {
+		was = g.Window.Recurrence.String()
+	}
+	if s.RRule, wrong = f.Window.text(v, was); wrong != nil {
+		return s, wrong
+	}
+	s.Duration, wrong = f.Window.length(v)
+	return s, wrong
+}
+
+// fieldOf is the field that stands for the desk's name of it.
+func (f groupForm) fieldOf(name string) string {
+	if name == "rrule" || name == "duration" {
+		return f.Window.fieldOf(name)
+	}
+	return ruleFields[name]
 }
 
 func (p *Portal) saveGroup(v *visit) error {
@@ -197,19 +222,16 @@ func (p *Portal) saveGroup(v *visit) error {
 	}
 	form := groupForm{
 		Name: g.Rules.Name, MaxUnavailable: v.field("maxunavailable"), Ticked: v.several("canaries"), Others: v.field("canaries-others"),
-		Soak: v.field("soak"), StopAfter: v.field("stopafter"),
+		Soak: v.field("soak"), StopAfter: v.field("stopafter"), Restart: v.field("restart") != "", Window: v.readWindow(""),
 	}
-	spec, wrong := form.spec(v, g.Rules.Project)
-	if w := g.Rules.Window; !w.Recurrence.IsZero() { // the form has no field for it: it stays
-		spec.RRule, spec.Duration = w.Recurrence.String(), w.Duration
-	}
+	spec, wrong := form.spec(v, g.Rules)
 	if wrong != nil {
 		form.Error = wrong
 		return v.paint(http.StatusUnprocessableEntity, groupPage(v, g, form))
 	}
 	_, _, err = p.cfg.Desk.PutGroup(v.r.Context(), v.caller, spec)
 	if form.Error = v.mistake(err); form.Error != nil {
-		form.Error.Field = ruleFields[form.Error.Field]
+		form.Error.Field = form.fieldOf(form.Error.Field)
 		form.Error.Label = v.label(form.Error.Field)
 		return v.paint(statusOf(fault.KindOf(err)), groupPage(v, g, form))
 	}

@@ -89,6 +89,7 @@ func New(cfg Config) *Portal {
 	mux.Handle("POST /policies/{policy}", p.known(p.savePolicy))
 	mux.Handle("GET /policies/{policy}/delete", p.known(p.deletePolicyForm))
 	mux.Handle("POST /policies/{policy}/delete", p.known(p.deletePolicy))
+	mux.Handle("GET /clashes", p.known(p.clashes))
 	mux.Handle("GET /freezes", p.known(p.freezes))
 	mux.Handle("POST /freezes", p.known(p.createFreeze))
 	mux.Handle("GET /freezes/{freeze}/lift", p.known(p.liftFreezeForm))
