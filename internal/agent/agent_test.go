@@ -58,6 +58,30 @@ func TestFailures(t *testing.T) {
 	})
 }
 
+// An order that comes while the host is looked at does not wait for that; the
+// host is looked at after it.
+func TestOrdersGoBeforeLooks(t *testing.T) {
+	story(t, agent.Allow{}, nil, func(t *testing.T, h *host) {
+		time.Sleep(time.Minute)
+		h.plane.do(func() { h.plane.observe = true })
+		time.Sleep(500 * time.Millisecond) // a look takes a second
+		stop := order(1, action.Command)
+		stop.Command, stop.Brief = "stop", true
+		looks := len(h.plane.shown())
+		given := time.Now()
+		if r := h.plane.wait(t, h.plane.give(stop, time.Hour)); r.Outcome != action.Done || r.Started.Sub(given) >= 500*time.Millisecond {
+			t.Errorf("it began %v after it was given: %+v", r.Started.Sub(given), r)
+		}
+		if seen := h.plane.shown(); len(seen) != looks {
+			t.Errorf("the look that was cut short shows something: %+v", seen[looks:])
+		}
+		time.Sleep(3 * time.Second)
+		if seen := h.plane.shown(); len(seen) != looks+1 || seen[looks].After != stop.Key() {
+			t.Errorf("afterwards it is seen %d times more: %+v", len(seen)-looks, seen[looks:])
+		}
+	})
+}
+
 // What is refused or too late is answered and not begun.
 func TestNotBegun(t *testing.T) {
 	allow := agent.Allow{Kinds: []action.Kind{action.Install}, Hold: []string{"ker*"}}

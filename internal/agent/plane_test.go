@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -130,6 +131,13 @@ func (p *plane) do(f func()) {
 	f()
 	close(p.nudge)
 	p.nudge = make(chan struct{})
+}
+
+// shown is what the plane has been shown of the host so far.
+func (p *plane) shown() []wire.Observation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.seen)
 }
 
 func (p *plane) give(o action.Order, begin time.Duration) string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"upkeep/internal/action"
@@ -46,20 +47,27 @@ func (a *Agent) untilLook() time.Duration {
 	return time.Until(a.lookAt)
 }
 
-// lookAround looks at the host and keeps what it saw for the next poll.
+// lookAround looks at the host and keeps what it saw for the next poll. An order
+// that comes meanwhile goes first: somebody may be out of service until it is
+// done, and a look takes seconds.
 func (a *Agent) lookAround(ctx context.Context) {
-	if a.looks.Wait(ctx) != nil {
-		return
-	}
+	looking, stop := a.untilOrder(ctx)
+	defer stop()
 	a.mu.Lock()
+	asked := a.lookNow
 	a.lookNow = false
 	a.mu.Unlock()
-	obs, err := a.look(ctx, a.book.lastEnded())
-	if ctx.Err() != nil {
-		return
+	var obs *action.Observation
+	err := a.looks.Wait(looking)
+	if err == nil {
+		obs, err = a.look(looking, a.book.lastEnded())
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if looking.Err() != nil { // it is looked at after the order
+		a.lookNow = a.lookNow || asked
+		return
+	}
 	if err != nil {
 		a.log.Error("look at the host", "error", err)
 		a.lookAt = time.Now().Add(lookRetry)
@@ -68,6 +76,29 @@ func (a *Agent) lookAround(ctx context.Context) {
 	a.lookAt = time.Now().Add(a.every)
 	a.observed = wire.FromObservation(obs)
 	a.tell()
+}
+
+// untilOrder is a context that ends when there is an order to carry out. The
+// caller is the worker, and calls stop.
+func (a *Agent) untilOrder(ctx context.Context) (looking context.Context, stop func()) {
+	looking, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			select {
+			case <-looking.Done():
+				return
+			case <-a.wake:
+				if _, ok := a.book.next(); ok {
+					cancel()
+				}
+			}
+		}
+	})
+	return looking, func() {
+		cancel()
+		watch.Wait()
+	}
 }
 
 // look looks at the host. The packages that the owner's file holds are told
