@@ -119,6 +119,15 @@ func (view schedulesView) scheduleOn(id string) (fleet.Schedule, error) {
 	return fleet.Schedule{}, fault.NotFound("schedule", id)
 }
 
+// chosen is the schedule that the address names, for who may change it.
+func (p *Portal) chosen(v *visit) (view schedulesView, s fleet.Schedule, err error) {
+	if view, err = p.editable(v); err != nil {
+		return view, s, err
+	}
+	s, err = view.scheduleOn(v.r.PathValue("schedule"))
+	return view, s, err
+}
+
 func (p *Portal) newSchedule(v *visit) error {
 	view, err := p.editable(v)
 	if err != nil {
@@ -163,11 +172,7 @@ func orLate(m fleet.MissedRule) string {
 }
 
 func (p *Portal) editSchedule(v *visit) error {
-	view, err := p.editable(v)
-	if err != nil {
-		return err
-	}
-	s, err := view.scheduleOn(v.r.PathValue("schedule"))
+	view, s, err := p.chosen(v)
 	if err != nil {
 		return err
 	}
@@ -390,11 +395,7 @@ func (p *Portal) enableSchedule(v *visit) error {
 }
 
 func (p *Portal) deleteScheduleForm(v *visit) error {
-	view, err := p.editable(v)
-	if err != nil {
-		return err
-	}
-	s, err := view.scheduleOn(v.r.PathValue("schedule"))
+	view, s, err := p.chosen(v)
 	if err != nil {
 		return err
 	}
@@ -402,11 +403,7 @@ func (p *Portal) deleteScheduleForm(v *visit) error {
 }
 
 func (p *Portal) deleteSchedule(v *visit) error {
-	view, err := p.editable(v)
-	if err != nil {
-		return err
-	}
-	s, err := view.scheduleOn(v.r.PathValue("schedule"))
+	_, s, err := p.chosen(v)
 	if err != nil {
 		return err
 	}
