@@ -12,6 +12,7 @@ import (
 
 	"github.com/stackitcloud/stackit-sdk-go/core/config"
 	"github.com/stackitcloud/stackit-sdk-go/services/serverupdate/v2api"
+	"golang.org/x/time/rate"
 
 	"upkeep/internal/agent"
 	"upkeep/internal/agent/agenttest"
@@ -47,6 +48,7 @@ func TestUpdateBySTACKITsClient(t *testing.T) {
 	if err := api.EnableServiceResource(t.Context(), project, id, region).EnableServiceResourcePayload(v2api.EnableServiceResourcePayload{}).Execute(); err != nil {
 		t.Fatal(err)
 	}
+	asking := rate.NewLimiter(20, 1) // a client that asks without a pause is sent away
 	// run asks for an update and waits for its end.
 	run := func(backup bool) v2api.Update {
 		t.Helper()
@@ -54,6 +56,9 @@ func TestUpdateBySTACKITsClient(t *testing.T) {
 		defer cancel()
 		u, err := api.CreateUpdate(ctx, project, id, region).CreateUpdatePayload(v2api.CreateUpdatePayload{MaintenanceWindow: 2, BackupBeforeUpdate: &backup}).Execute()
 		for err == nil && u.Status == "running" {
+			if err := asking.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
 			u, err = api.GetUpdate(ctx, project, id, strconv.Itoa(int(u.Id)), region).Execute()
 		}
 		if err != nil {
@@ -141,9 +146,10 @@ func attach(t *testing.T, s *Server, world *agenttest.World) (id string) {
 // wait looks until something holds.
 func wait(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !holds() {
-		if time.Now().After(deadline) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for looking := rate.NewLimiter(50, 1); !holds(); {
+		if looking.Wait(ctx) != nil {
 			t.Fatalf("it never came that %s", what)
 		}
 	}
