@@ -1754,6 +1754,16 @@ type PlanDiff struct {
 	// Example: stage
 	Environment string `json:"environment"`
 
+	// From The version that its release is compared with; missing if nobody knows what runs there.
+	//
+	// Example: R3
+	From string `json:"from,omitempty,omitzero"`
+
+	// Kept That release is kept here; if not, every line of the other one is new.
+	//
+	// Example: true
+	Kept bool `json:"kept"`
+
 	// Lines The lines of both plans, in order.
 	Lines []PlanLine `json:"lines"`
 }
@@ -5480,8 +5490,8 @@ type DiffReleasesParams struct {
 	// Project The project; the token's own if empty.
 	Project string `form:"project,omitempty" json:"project,omitempty,omitzero"`
 
-	// From The version of one release.
-	From string `form:"from" json:"from"`
+	// From The version of one release; left out, it is what each environment runs, with the digests that it has.
+	From string `form:"from,omitempty" json:"from,omitempty,omitzero"`
 
 	// To The version of the other one.
 	To string `form:"to" json:"to"`
@@ -7224,4 +7234,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 ce77484868995bc0e94450b9c8f94e9048bc18683946a52fc59f2696ef835970.
+// From the document with the SHA-256 5f3c06e2a4b8212a0091430ac39924320b85bde7a8f55db52d8fccce831d71b2.

@@ -69,7 +69,7 @@ type (
 	simulateRolloutOut struct{ Body RolloutForecast }
 	diffReleasesIn     struct {
 		TrainPath
-		From string `query:"from" required:"true" maxLength:"63" doc:"The version of one release." example:"R3"`
+		From string `query:"from" maxLength:"63" doc:"The version of one release; left out, it is what each environment runs, with the digests that it has." example:"R3"`
 		To   string `query:"to" required:"true" maxLength:"63" doc:"The version of the other one." example:"R4"`
 	}
 	diffReleasesOut struct{ Body PlanDiffList }
@@ -228,6 +228,6 @@ func (d *door) diffReleases(ctx context.Context, c desk.Caller, in *diffReleases
 		return nil, err
 	}
 	return &diffReleasesOut{PlanDiffList{list(all, func(p desk.PlanDiff) PlanDiff {
-		return PlanDiff{Environment: p.Environment, Lines: changesOf(p.Changes)}
+		return PlanDiff{Environment: p.Environment, From: p.From, Kept: p.Kept, Lines: changesOf(p.Changes)}
 	})}}, nil
 }

@@ -196,6 +196,8 @@ type PlanDiffList struct {
 // PlanDiff compares the plans of one environment.
 type PlanDiff struct {
 	Environment string     `json:"environment" doc:"Which." example:"stage"`
+	From        string     `json:"from,omitempty" doc:"The version that its release is compared with; missing if nobody knows what runs there." example:"R3"`
+	Kept        bool       `json:"kept" doc:"That release is kept here; if not, every line of the other one is new." example:"true"`
 	Lines       []PlanLine `json:"lines" doc:"The lines of both plans, in order."`
 }
 

@@ -323,24 +323,44 @@ func tellLines(w io.Writer, indent string, lines []client.PlanLine) {
 	}
 }
 
+// comparedWith says what an environment runs, where a release is compared with that.
+func comparedWith(d client.PlanDiff, runs bool) string {
+	switch {
+	case !runs:
+		return ""
+	case d.From == "":
+		return ": nobody knows what runs there"
+	case !d.Kept:
+		return ": runs " + clean(d.From) + ", a release that is not kept here"
+	}
+	return ": runs " + clean(d.From)
+}
+
 func (a *app) diffCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "diff TRAIN VERSION VERSION", Short: "What differs between two releases, environment by environment",
-		Example: `  upkeep diff scs R3 R4`, Args: takes(3, 3),
+		Use: "diff TRAIN [VERSION] VERSION", Short: "What differs between two releases, environment by environment",
+		Long: `Compares what two releases mean for each environment. With one version it is
+compared with what each environment runs, with the digests that it has.`,
+		Example: `  upkeep diff scs R4
+  upkeep diff scs R3 R4`, Args: takes(2, 3),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := a.connect()
 			if err != nil {
 				return err
 			}
+			params := &client.DiffReleasesParams{Project: s.project, To: args[len(args)-1]}
+			if len(args) == 3 {
+				params.From = args[1]
+			}
 			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.PlanDiffList, error) {
-				return s.DiffReleases(ctx, args[0], &client.DiffReleasesParams{Project: s.project, From: args[1], To: args[2]})
+				return s.DiffReleases(ctx, args[0], params)
 			})
 			if err != nil {
 				return err
 			}
 			return a.show(all, func(w io.Writer) {
 				for _, d := range all.Items {
-					fmt.Fprintln(w, clean(d.Environment))
+					fmt.Fprintln(w, clean(d.Environment)+comparedWith(d, len(args) == 2))
 					tellLines(w, "  ", d.Lines)
 				}
 			})
