@@ -77,14 +77,21 @@ type Decision struct {
 // if all were started.
 func Decide(p Plan, done Progress, w World) Decision {
 	d := decider{done: done, w: w}
+	left := 0
 	for s := range p.Root.All() {
-		if done.stage(s.ID) == Failed && (!s.Closing || s.Strict) {
+		switch at := done.stage(s.ID); {
+		case at == Failed && (!s.Closing || s.Strict) && d.out.Broke == "":
 			d.out.Broke = s.ID
-			break
+		case at != Done:
+			left++
 		}
 	}
-	d.node(p.Root)
-	d.out.Done = done.ended(p.Root)
+	d.out.Waits = make([]Wait, 0, left)
+	d.node(&p.Root)
+	if len(d.out.Waits) == 0 {
+		d.out.Waits = nil // as it is stored
+	}
+	d.out.Done = done.ended(&p.Root)
 	return d.out
 }
 
@@ -94,7 +101,7 @@ type decider struct {
 	out  Decision
 }
 
-func (d *decider) node(n Node) {
+func (d *decider) node(n *Node) {
 	switch n.Shape {
 	case Leaf:
 		d.step(n.Step)
@@ -105,14 +112,16 @@ func (d *decider) node(n Node) {
 	}
 }
 
-func (d *decider) sequence(n Node) {
-	for i, c := range n.Children {
+func (d *decider) sequence(n *Node) {
+	for i := range n.Children {
+		c := &n.Children[i]
 		if d.done.ended(c) {
 			continue
 		}
 		d.node(c)
-		for _, later := range n.Children[i+1:] {
-			d.wait(later, Reason{Code: After, By: c.last()})
+		before := Reason{Code: After, By: c.last()}
+		for j := range n.Children[i+1:] {
+			d.wait(&n.Children[i+1+j], before)
 		}
 		return
 	}
@@ -121,9 +130,12 @@ func (d *decider) sequence(n Node) {
 // rolling lets members in, oldest first, and in the plan's own order where
 // ages are the same or not known. A member counts as down from its
 // first step's start until its last step's end.
-func (d *decider) rolling(n Node) {
-	members := slices.Clone(n.Children)
-	slices.SortStableFunc(members, func(a, b Node) int { return a.Born.Compare(b.Born) })
+func (d *decider) rolling(n *Node) {
+	members := make([]*Node, len(n.Children))
+	for i := range n.Children {
+		members[i] = &n.Children[i]
+	}
+	slices.SortStableFunc(members, func(a, b *Node) int { return a.Born.Compare(b.Born) })
 	down := map[string]bool{}
 	for _, name := range n.Limits.Others {
 		if _, elsewhere := d.w.Down[name]; elsewhere {
@@ -152,7 +164,7 @@ func (d *decider) rolling(n Node) {
 
 // admit starts a member that has not begun, if the group can bear it. It
 // returns the member's name if it has to wait: nobody overtakes it.
-func (d *decider) admit(m, group Node, down map[string]bool) string {
+func (d *decider) admit(m, group *Node, down map[string]bool) string {
 	after := len(down)
 	if !down[m.Member] {
 		after++ // a member that is down already costs nothing more
@@ -355,7 +367,7 @@ func (w World) FreeClaim() (key string, ok bool) {
 	return "", false
 }
 
-func (d *decider) wait(n Node, r Reason) {
+func (d *decider) wait(n *Node, r Reason) {
 	for s := range n.All() {
 		if d.done.stage(s.ID) == Todo {
 			d.out.Waits = append(d.out.Waits, Wait{s.ID, r})

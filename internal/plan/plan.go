@@ -207,7 +207,7 @@ func (p Progress) stage(id string) Stage {
 
 // ended reports whether every step below n is done. A closing one that has
 // failed is over too: what comes after it is to be brought back all the same.
-func (p Progress) ended(n Node) bool {
+func (p Progress) ended(n *Node) bool {
 	return n.walk(p.over)
 }
 
@@ -217,6 +217,6 @@ func (p Progress) over(s *Step) bool {
 }
 
 // begun reports whether any step below n was tried.
-func (p Progress) begun(n Node) bool {
+func (p Progress) begun(n *Node) bool {
 	return !n.walk(func(s *Step) bool { return p.stage(s.ID) == Todo && p[s.ID].Attempt == 0 })
 }

@@ -34,7 +34,7 @@ import (
 const weeksPerSeed = 5
 
 // everydayWeeks run with every "go test ./..."; UPKEEP_SIM_WEEKS asks for more.
-const everydayWeeks = 100
+const everydayWeeks = 40
 
 // seedsThatFailed once found a fault, and stay.
 var seedsThatFailed = []uint64{78, 1105, 1247}
