@@ -40,8 +40,7 @@ const fetchedWithin = 30 * time.Second
 // askAgain is how soon a run looks again at what others hold or know.
 const askAgain = 15 * time.Second
 
-// askSeldom is the same where a person, or a day's soak, makes the difference:
-// a whole group may wait for it.
+// askSeldom is the same where a whole group waits for a person.
 const askSeldom = 2 * time.Minute
 
 // idleTick bounds how long a run goes unlooked at: nudges get lost.
@@ -415,11 +414,11 @@ func (t *ticker) wake() time.Time {
 	for _, w := range t.r.Waits {
 		sooner(w.Reason.Until)
 		switch w.Reason.Code { //nolint:exhaustive // of the others somebody tells us, or Until does
-		case plan.Claimed, plan.Held, plan.Stale, plan.BudgetUsed, plan.QuorumAtRisk:
+		case plan.Claimed, plan.Held, plan.Stale, plan.BudgetUsed, plan.QuorumAtRisk, plan.CanaryFirst:
 			if t.r.PausedBy == "" && t.r.Halted() == "" {
 				sooner(t.w.Now.Add(askAgain)) // nobody tells us when it is over
 			}
-		case plan.GroupStopped, plan.CanaryFirst:
+		case plan.GroupStopped:
 			sooner(t.w.Now.Add(askSeldom))
 		}
 	}
