@@ -77,11 +77,11 @@ unit: ## the tests of every package, under the race detector
 simulate: ## SIM_WEEKS simulated weeks with faults, SIM_ROLLS runs of runbooks; UPKEEP_SIM_SEED repeats one
 	UPKEEP_SIM_WEEKS=$(SIM_WEEKS) UPKEEP_SIM_ROLLS=$(SIM_ROLLS) go test -count=1 -timeout 40m ./internal/sim/...
 
+# Two packages at once, for most of the time they wait.
 .PHONY: e2e
 e2e: ## real servers, real databases, a real browser; as root
 	@test -n '$(E2E)' || { echo 'make e2e: no package has a test behind the tag e2e' >&2; exit 1; }
 	@mkdir -p .cache && : >.cache/measured
-	# Two packages at once: most of the time they wait.
 	$(AS_ROOT) env UPKEEP_MEASURED=$(CURDIR)/.cache/measured go test -tags e2e -p 2 -count=1 -timeout 40m $(E2E)
 	@cat .cache/measured
 
