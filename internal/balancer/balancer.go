@@ -251,7 +251,6 @@ func (w *work) stays() string {
 
 // story tells what was seen and done; empty if nothing was seen.
 func (w *work) story(o action.Order) string {
-	dry := o.DryRun
 	if w.was.own.name == "" {
 		return ""
 	}
@@ -262,16 +261,16 @@ func (w *work) story(o action.Order) string {
 	}
 	fmt.Fprintf(&b, "%s at %s was %s\n", w.terms.name(), w.terms.proxy(), w.was.own)
 	switch {
-	case dry && w.was.own.state() != w.terms.state:
+	case o.DryRun && w.was.own.state() != w.terms.state:
 		fmt.Fprintf(&b, "would be set to %s\n", w.terms.state)
-	case dry || w.sets == 0:
+	case o.DryRun || w.sets == 0:
 		fmt.Fprintf(&b, "is in state %s already\n", w.terms.state)
 	case w.sets > 1:
 		fmt.Fprintf(&b, "set to %s %d times, for HAProxy had lost it\n", w.terms.state, w.sets)
 	default:
 		fmt.Fprintf(&b, "set to %s\n", w.terms.state)
 	}
-	if !dry {
+	if !o.DryRun {
 		fmt.Fprintf(&b, "%s later it is %s\n", time.Since(w.begun).Round(time.Millisecond), w.now.own)
 	}
 	fmt.Fprintf(&b, "other servers UP: %s\n", orNone(w.now.serving()))

@@ -12,7 +12,7 @@ import (
 
 // news is what others are told of a transaction once it is committed.
 type news struct {
-	ordered map[string]bool // targets for which there is an order
+	ordered map[string]bool // targets whose agents have an order
 }
 
 // work ticks keys under their leases: all in one transaction, which costs
@@ -79,10 +79,8 @@ func (e *Engine) tickAll(ctx context.Context, leases []store.Lease) error {
 		}
 		return err
 	}
-	for target, theirs := range n.ordered {
-		if theirs {
-			e.cfg.Orders(target)
-		}
+	for target := range n.ordered {
+		e.cfg.Orders(target)
 	}
 	return nil
 }

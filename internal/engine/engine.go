@@ -184,7 +184,9 @@ func (e *Engine) move(tx store.Tx, r run.Run, t fleet.Target, n *news) (wake tim
 		return wake, err
 	}
 	for _, o := range next.Orders {
-		n.ordered[o.Target] = !o.Here
+		if !o.Here {
+			n.ordered[o.Target] = true
+		}
 	}
 	return next.Wake, nil
 }

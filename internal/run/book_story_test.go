@@ -278,6 +278,16 @@ func (s *bookStory) golden(t *testing.T, name string) {
 	compareGolden(t, name, s.log.String())
 }
 
+func (s *bookStory) abort(reason string) {
+	s.t.Helper()
+	r, facts, err := s.run.Abort("user/ada", reason, s.now)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.run = r
+	s.tell(Next{Facts: facts})
+}
+
 func (s *bookStory) resume() {
 	s.t.Helper()
 	r, facts, err := s.run.Resume("user/ada", s.now)
@@ -319,12 +329,7 @@ func TestBookStories(t *testing.T) {
 				s.members["ctl1"].broken = s.members["ctl1"].broken || o.Kind == action.Command
 			}
 			s.play(2 * time.Hour)
-			r, facts, err := s.run.Abort("user/ada", "tomorrow is another day", s.now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.run = r
-			s.tell(Next{Facts: facts})
+			s.abort("tomorrow is another day")
 			s.play(week)
 			return s
 		},
@@ -381,12 +386,7 @@ func TestBookStories(t *testing.T) {
 				if o.Kind != action.Command || o.Target != "srv-ctl2" {
 					return
 				}
-				r, facts, err := s.run.Abort("user/ada", "customers complain", s.now)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.run = r
-				s.tell(Next{Facts: facts})
+				s.abort("customers complain")
 			}
 			s.play(week)
 			return s

@@ -158,11 +158,7 @@ func TestOneThatStaysOutKeepsNoOtherOut(t *testing.T) {
 		}
 	}
 	s.orders = append(s.orders, s.until("ctl2.alive"))
-	r, _, err := s.run.Abort("user/ada", "", s.now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.run = r
+	s.abort("")
 	s.play(24 * time.Hour)
 	if !s.run.State.Ended() || len(s.members["ctl2"].out) != 0 || len(s.members["ctl1"].out) != 1 || !strings.Contains(s.run.Result.Text, "ctl1") || strings.Contains(s.run.Result.Text, "ctl2") {
 		t.Errorf("%s: %s; ctl1 is out at %v, ctl2 at %v\n%s", s.run.State, s.run.Result.Text, s.members["ctl1"].out, s.members["ctl2"].out, s.log.String())
@@ -240,11 +236,7 @@ func TestGivenUpIsNotBegun(t *testing.T) {
 func TestClosingIsNotTakenBack(t *testing.T) {
 	s := newBookStory(t, apiExtension(), 3*time.Hour, 1)
 	s.until("ctl1.ready")
-	r, _, err := s.run.Abort("user/ada", "", s.now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.run = r
+	s.abort("")
 	if next := s.tick(); len(next.Withdraw) > 0 {
 		t.Errorf("it takes back %v", next.Withdraw)
 	}
@@ -264,11 +256,7 @@ func TestGivenUpMayHaveBegun(t *testing.T) {
 	s.world.Handed = nil
 	s.resume()
 	s.answer(s.until("ctl1.restart"), action.Expired)
-	r, _, err := s.run.Abort("user/ada", "", s.now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.run = r
+	s.abort("")
 	if o := s.until("g2.ctl1."); strings.Contains(o.Step, "ready") {
 		t.Errorf("%s is ordered, and nobody knows whether ctl1 is ready\n%s", o.Step, s.log.String())
 	}
