@@ -3,10 +3,12 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,11 +33,26 @@ func (l *Lab) makeLayer(root, initProgram string, n int, base Base) (string, err
 			return "", err
 		}
 	}
-	// An upper folder must not be in use when it becomes a lower one.
-	if err := unix.Unmount(s.root, 0); err != nil {
-		return "", fmt.Errorf("unmount: %w", err)
+	if err := s.unmount(); err != nil {
+		return "", err
 	}
 	return filepath.Join(s.dir, "upper"), nil
+}
+
+// unmount takes the root of a layer away: an upper folder must not be in use
+// when it becomes a lower one. What this process had open in it, any program
+// that was being started meanwhile still has, for the moment until it has
+// become that program; so a root that is busy is asked again.
+func (s *Server) unmount() error {
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		err := unix.Unmount(s.root, 0)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return fmt.Errorf("unmount: %w", err)
+		}
+	}
 }
 
 // setUp writes what makes a Debian root a server of this lab.
