@@ -1403,7 +1403,7 @@ type NamedRunbookInput struct {
 	// Before What is done once, before the first member.
 	Before []RunbookStep `json:"before,omitempty,omitzero"`
 
-	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out.
+	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. Needed with member.drain; no limit if left out without.
 	//
 	// Example: 5m
 	Budget string `json:"budget,omitempty,omitzero"`
@@ -2809,7 +2809,7 @@ type Runbook struct {
 	// Before What is done once, before the first member.
 	Before []RunbookStep `json:"before,omitempty,omitzero"`
 
-	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out.
+	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. Needed with member.drain; no limit if left out without.
 	//
 	// Example: 5m
 	Budget string `json:"budget,omitempty,omitzero"`
@@ -2954,7 +2954,7 @@ type RunbookInput struct {
 	// Before What is done once, before the first member.
 	Before []RunbookStep `json:"before,omitempty,omitzero"`
 
-	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out.
+	// Budget How long one member may be out, a duration up to 24h; the run is halted if it takes longer. Needed with member.drain; no limit if left out without.
 	//
 	// Example: 5m
 	Budget string `json:"budget,omitempty,omitzero"`
@@ -7234,4 +7234,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 5f3c06e2a4b8212a0091430ac39924320b85bde7a8f55db52d8fccce831d71b2.
+// From the document with the SHA-256 fd87cf5991512d1765a7c3bf0868a3cb880f328c7ae12c089637ed3b9b3bf21f.

@@ -140,7 +140,7 @@ type RunbookInput struct {
 	MaxUnavailable int            `json:"maxUnavailable,omitempty" minimum:"0" maximum:"200" doc:"How many members may be out at once; 1 if left out." example:"1"`
 	Batches        []int          `json:"batches,omitempty" maxItems:"32" doc:"How many members are in the first batch, the second and so on; the last one repeats. A batch begins when the one before it is through. Never more than maxUnavailable. All are in one batch if left out." example:"[1,2]"`
 	Pause          string         `json:"pause,omitempty" doc:"How long nothing is begun between two batches, a duration up to 24h." example:"10m"`
-	Budget         string         `json:"budget,omitempty" doc:"How long one member may be out, a duration up to 24h; the run is halted if it takes longer. No limit if left out." example:"5m"`
+	Budget         string         `json:"budget,omitempty" doc:"How long one member may be out, a duration up to 24h; the run is halted if it takes longer. Needed with member.drain; no limit if left out without." example:"5m"`
 	ErrorBudget    *RunbookErrors `json:"errorBudget,omitempty" doc:"What the run may cost the service's users: used up, it is halted before the next member. No limit if left out."`
 	Prove          []RunbookCheck `json:"prove,omitempty" maxItems:"64" doc:"What must hold, known from after the run's last change, before each member is taken out."`
 	Before         []RunbookStep  `json:"before,omitempty" maxItems:"64" doc:"What is done once, before the first member."`

@@ -33,6 +33,14 @@ func RunbookSchema() ([]byte, error) {
 		return nil, err
 	}
 	out["$schema"], out["$defs"] = "https://json-schema.org/draft/2020-12/schema", defs
+	// Who drains says how long a member may be out.
+	out["if"] = needs("member", map[string]any{"member": needs("drain", map[string]any{"drain": map[string]any{"minItems": 1}})})
+	out["then"] = map[string]any{"required": []string{"budget"}}
 	text, err = json.MarshalIndent(out, "", "  ")
 	return append(text, '\n'), err
+}
+
+// needs is the schema of an object that has the field, which is as said.
+func needs(field string, properties map[string]any) map[string]any {
+	return map[string]any{"required": []string{field}, "properties": properties}
 }

@@ -161,7 +161,7 @@ Keys that are not listed here are refused.
   maxUnavailable: 1        # members out at once; 1 if left out
   batches: [1]             # sizes of the first batch, the second, …; the last one repeats
   pause: 10m               # between batches
-  budget: 5m               # how long one member may be out
+  budget: 5m               # how long one member may be out; needed with drain
   errorBudget:             # what it may cost users: used up, it halts before the next member
     unanswered: "0.1%"     # of the requests, unanswered or failed; any if left out
     slow: "5%"             # any if left out

@@ -89,6 +89,7 @@ func (s *site) drainedIsNotBelieved(socket string) (run string) {
 	proxySays(t, socket, "set server api_back/s3 state drain")
 	s.apply(`kind: Runbook
 name: naive
+budget: 5m
 prove:
   - {name: others-answer, kind: http, on: others, with: {url: "{{member.url}}/healthcheck", times: "2"}, estimate: 3s}
 member:

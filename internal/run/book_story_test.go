@@ -96,7 +96,9 @@ func newBookStory(t judge, b runbook.Book, length time.Duration, proxies int) *b
 
 func openBookStory(t judge, b runbook.Book, length time.Duration, service fleet.Service) *bookStory {
 	t.Helper()
-	if err := b.Validate(); err != nil {
+	written := b
+	written.Budget = max(b.Budget, time.Minute) // those without are of former versions
+	if err := written.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	s := &bookStory{

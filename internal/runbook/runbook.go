@@ -30,7 +30,7 @@ type Book struct {
 	MaxUnavailable int           // members out at once; 0 means 1
 	Batches        []int         // how many members are in the first batch, the second, …; the last one repeats; nil: all are in one
 	Pause          time.Duration // how long nothing is begun between two batches
-	Budget         time.Duration // what one member may take from its first step to its last; 0: no limit
+	Budget         time.Duration // what one member may take from its first step to its last; 0: no limit, for those that drain nobody and those of former versions
 	ErrorBudget    ErrorBudget   // what the run may cost the service's users
 	Prove          []Check       // what must hold, fresh, before each member is taken out
 
@@ -185,7 +185,8 @@ func Lacks(kind action.Kind, with map[string]string) string {
 }
 
 // Validate blames the first field that can't be, by its path in the document,
-// such as "member.do[0].with.url".
+// such as "member.do[0].with.url". It is asked when a runbook is written, not
+// when one is run: those that former versions took go on as they are.
 func (b Book) Validate() error {
 	if !bookName.MatchString(b.Name) {
 		return fault.Invalid("name", "%q is no name: 1 to 63 small letters, digits and dashes", b.Name)
@@ -203,6 +204,8 @@ func (b Book) Validate() error {
 		return fault.Invalid("member.await", "is empty: nothing would prove that a member is ready before the next one is taken out")
 	case len(b.Member.Drain) > 0 && len(b.Member.Ready) == 0:
 		return fault.Invalid("member.ready", "is empty: what is drained is to be put back")
+	case len(b.Member.Drain) > 0 && b.Budget == 0:
+		return fault.Invalid("budget", "is needed with member.drain: it says how long a member may be out before the run halts and tells, such as 5m")
 	}
 	if err := b.validOrder(); err != nil {
 		return err

@@ -33,6 +33,7 @@ func whole() runbook.Book {
 	others.On = runbook.Others
 	return runbook.Book{
 		Name:   "restart",
+		Budget: 5 * time.Minute,
 		Params: []runbook.Param{{Name: "path", Type: action.String, Default: "/health", Pattern: "/[a-z]*"}},
 		Prove:  []runbook.Check{{Step: others, Settle: time.Second}},
 		Before: []runbook.Step{all},
@@ -68,6 +69,7 @@ func TestValidateBlamesTheField(t *testing.T) {
 		{"errorBudget.slow", `not "101%"`, func(b *runbook.Book) { b.ErrorBudget.Slow = "101%" }},
 		{"errorBudget.over", "10s to 1h", func(b *runbook.Book) { b.ErrorBudget = runbook.ErrorBudget{Slow: "0%", Over: time.Second} }},
 		{"budget", "24h", func(b *runbook.Book) { b.Budget = -1 }},
+		{"budget", "is needed with member.drain", func(b *runbook.Book) { b.Budget = 0 }},
 		{"maxUnavailable", "at least 1", func(b *runbook.Book) { b.MaxUnavailable = -1 }},
 		{"member.do", "does nothing", func(b *runbook.Book) { b.Member.Do = nil }},
 		{"member.await", "prove that a member is ready", func(b *runbook.Book) { b.Member.Await = nil }},

@@ -129,7 +129,8 @@ func rollBook() runbook.Book {
 	}
 	health := map[string]string{"url": "http://{{member.name}}/healthcheck"}
 	return runbook.Book{
-		Name:  "restart",
+		Name:   "restart",
+		Budget: 30 * time.Minute,
 		Prove: []runbook.Check{{Step: runbook.Step{Name: "others-up", Kind: action.HTTP, On: runbook.Others, With: health}, Settle: time.Second}},
 		Member: runbook.Member{
 			Drain: []runbook.Step{{Name: "drain", Kind: action.Balance, On: runbook.Proxies, With: state("drain")}},

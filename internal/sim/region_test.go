@@ -45,7 +45,7 @@ func (c *landscape) drains() {
 	state := func(name string) []client.RunbookStep {
 		return []client.RunbookStep{{Name: name, Kind: "balance", With: map[string]string{"proxy": "unix:/prod", "backend": "api", "server": "{{member.name}}", "state": name}}}
 	}
-	book := client.RunbookInput{Params: b.Params, Member: b.Member, Claims: []string{"database/api"}}
+	book := client.RunbookInput{Params: b.Params, Member: b.Member, Budget: "24h", Claims: []string{"database/api"}}
 	book.Member.Drain, book.Member.Ready = state("drain"), state("ready")
 	_, err = ada.PutRunbook(ctx, "drained", book, &client.PutRunbookParams{})
 	c.must(err)

@@ -216,7 +216,9 @@ func (w *world) open(s *service) {
 	for _, m := range s.members {
 		hosts[m.name] = m.host.id
 	}
-	if err := s.book.Validate(); err != nil {
+	written := s.book
+	written.Budget = max(written.Budget, time.Minute) // those without are of former versions
+	if err := written.Validate(); err != nil {
 		w.blame("world", "%v", err)
 		return
 	}
