@@ -21,30 +21,65 @@ import (
 	"upkeep/internal/fault"
 )
 
-// The test binary stands for an agent that is killed: it begins the order in
-// its environment with the hands that stand there too, and says so.
+// The test binary stands for an agent in a process of its own: it carries out
+// the order in its environment, and writes the answer down.
 func TestMain(m *testing.M) {
 	if text := os.Getenv("HOST_TEST_AGENT"); text != "" {
-		var is doomed
+		var is errand
 		if err := json.Unmarshal([]byte(text), &is); err != nil {
 			panic(err)
 		}
-		hands, err := host.New(host.Config{Dir: is.Dir, Owned: is.Owned}, apt.New)
-		if err != nil {
+		if err := json.NewEncoder(os.Stdout).Encode(is.carryOut(context.Background())); err != nil {
 			panic(err)
 		}
-		if r, err := hands.Begin(context.Background(), is.Order, nil); err != nil || r.Outcome != "" {
-			panic(r)
-		}
+		os.Exit(0)
 	}
-	m.Run()
+	os.Exit(m.Run())
 }
 
-// doomed is an agent that will be killed.
-type doomed struct {
+// errand is what an agent is started for.
+type errand struct {
 	Dir   string
 	Owned agent.Owned
+	File  string // if it says one, the owner's file to read instead of Owned
 	Order action.Order
+	Adopt bool // somebody else has begun it
+}
+
+// answer is what the hands have answered to an errand.
+type answer struct {
+	Result action.Result
+	Error  string // why they did not begin, if they did not
+}
+
+func (is errand) carryOut(ctx context.Context) (a answer) {
+	r, err := is.hand(ctx)
+	if a.Result = r; err != nil {
+		a.Error = err.Error()
+	}
+	return a
+}
+
+func (is errand) hand(ctx context.Context) (action.Result, error) {
+	if is.File != "" {
+		allow, err := agent.LoadAllow(is.File)
+		if err != nil {
+			return action.Result{}, err
+		}
+		is.Owned = allow.Owned
+	}
+	hands, err := host.New(host.Config{Dir: is.Dir, Owned: is.Owned, AllowFile: is.File}, apt.New)
+	if err != nil {
+		return action.Result{}, err
+	}
+	if is.Adopt {
+		return hands.Adopt(ctx, is.Order, nil)
+	}
+	memo, err := hands.Prepare(ctx, is.Order)
+	if err != nil {
+		return action.Result{}, err
+	}
+	return hands.Begin(ctx, is.Order, memo)
 }
 
 // owner is a host whose owner has named commands.
@@ -219,7 +254,7 @@ func TestAgentIsKilled(t *testing.T) {
 // written a file.
 func (o *owner) kill(ord action.Order, file string) {
 	o.Helper()
-	text, err := json.Marshal(doomed{filepath.Join(o.dir, "agent"), o.owned, ord})
+	text, err := json.Marshal(errand{Dir: filepath.Join(o.dir, "agent"), Owned: o.owned, Order: ord})
 	if err != nil {
 		o.Fatal(err)
 	}

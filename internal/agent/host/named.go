@@ -79,17 +79,34 @@ func ended(o action.Order, exit process.Exit, output string, never error) action
 	}
 	switch {
 	case exit.GaveUp:
-		return fail("%s was stopped after %s", deed(o), o.Timeout)
+		what := fmt.Sprintf("%s was stopped after %s", deed(o), o.Timeout)
+		if o.Kind == action.Playbook {
+			what += ": " + playbookFailed(output)
+		}
+		return fail("%s", what)
 	case !exit.Known:
 		return cutOff(r, never)
+	case exit.Code == 0 && o.Kind == action.Playbook:
+		if missed := playbookMissed(o, output); missed != "" {
+			return fail("%s %s", deed(o), missed)
+		}
+		return r
 	case exit.Code == 0:
 		return r
 	}
 	what := fmt.Sprintf("%s ended with exit code %d", deed(o), exit.Code)
-	if said := lastLines(output); said != "" {
+	if said := reason(o, output); said != "" {
 		what += ": " + said
 	}
 	return fail("%s", what)
+}
+
+// reason is what a command has said of its failure.
+func reason(o action.Order, output string) string {
+	if o.Kind == action.Playbook {
+		return playbookFailed(output)
+	}
+	return lastLines(output)
 }
 
 // deed is what an order runs, for people.
