@@ -7,19 +7,31 @@ import (
 	"upkeep/client"
 )
 
+type imageDoc struct {
+	Head       `yaml:",inline"`
+	Channel    string `yaml:"channel"`
+	Version    string `yaml:"version"`
+	Arch       string `yaml:"arch"`
+	Active     bool   `yaml:"active"`
+	Name       string `yaml:"name"`
+	Distro     string `yaml:"distro"`
+	OSVersion  string `yaml:"osVersion"`
+	DiskFormat string `yaml:"diskFormat"`
+	MinDiskGB  int64  `yaml:"minDiskGB"`
+	MinRAMMB   int64  `yaml:"minRAMMB"`
+	Checksum   string `yaml:"checksum"`
+	Source     string `yaml:"source"`
+	Notes      string `yaml:"notes"`
+}
+
+func (d *imageDoc) name() string { return "image " + d.ref() }
+
 // ref is how people name the image of a document.
 func (d *imageDoc) ref() string {
 	return d.Channel + ":" + d.Version + "@" + first(d.Arch, "amd64")
 }
 
-func (d *document) checkImage() error {
-	for _, f := range []struct{ field, value string }{{"channel", d.image.Channel}, {"version", d.image.Version}} {
-		if f.value == "" {
-			return d.missing(f.field)
-		}
-	}
-	return nil
-}
+func (d *imageDoc) check() error { return needs("channel", d.Channel, "version", d.Version) }
 
 // input is the document as the API takes it.
 func (d *imageDoc) input(project string) client.ImageInput {
@@ -29,11 +41,11 @@ func (d *imageDoc) input(project string) client.ImageInput {
 	}
 }
 
-// compareImage says what is to be done with an image. What it is, never
-// changes; whether it is active does. A document without "active" leaves that
-// to whoever moves images.
-func (s *session) compareImage(ctx context.Context, d *document) (string, error) {
-	have, err := s.imageOf(ctx, d)
+// compare says what is to be done with an image. What it is, never changes;
+// whether it is active does. A document without "active" leaves that to whoever
+// moves images.
+func (d *imageDoc) compare(ctx context.Context, s *session, _ []*document) (string, error) {
+	have, err := d.image(ctx, s)
 	switch {
 	case client.Is(err, client.KindNotFound):
 		return created, nil
@@ -44,33 +56,33 @@ func (s *session) compareImage(ctx context.Context, d *document) (string, error)
 		name string
 		same bool
 	}{
-		{"name", d.image.Name == have.Name}, {"distro", d.image.Distro == have.Distro}, {"osVersion", d.image.OSVersion == have.OSVersion},
-		{"diskFormat", first(d.image.DiskFormat, "qcow2") == have.DiskFormat}, {"minDiskGB", d.image.MinDiskGB == have.MinDiskGB},
-		{"minRAMMB", d.image.MinRAMMB == have.MinRAMMB}, {"checksum", d.image.Checksum == have.Checksum},
-		{"source", d.image.Source == have.Source}, {"notes", d.image.Notes == have.Notes},
+		{"name", d.Name == have.Name}, {"distro", d.Distro == have.Distro}, {"osVersion", d.OSVersion == have.OSVersion},
+		{"diskFormat", first(d.DiskFormat, "qcow2") == have.DiskFormat}, {"minDiskGB", d.MinDiskGB == have.MinDiskGB},
+		{"minRAMMB", d.MinRAMMB == have.MinRAMMB}, {"checksum", d.Checksum == have.Checksum},
+		{"source", d.Source == have.Source}, {"notes", d.Notes == have.Notes},
 	} {
 		if !f.same {
-			return "", d.blame(f.name, "is not what was released under this version: what is new needs a new version")
+			return "", wrongf(f.name, "is not what was released under this version: what is new needs a new version")
 		}
 	}
-	if d.image.Active && have.State != client.ImageStateActive {
+	if d.Active && have.State != client.ImageStateActive {
 		return changed, nil
 	}
 	return unchanged, nil
 }
 
-func (s *session) imageOf(ctx context.Context, d *document) (*client.Image, error) {
+func (d *imageDoc) image(ctx context.Context, s *session) (*client.Image, error) {
 	return ask(ctx, func(ctx context.Context) (*client.Image, error) {
-		return s.GetImage(ctx, d.image.ref(), &client.GetImageParams{Project: s.projectOf(d.image.Project)})
+		return s.GetImage(ctx, d.ref(), &client.GetImageParams{Project: s.projectOf(d)})
 	})
 }
 
-func (s *session) sendImage(ctx context.Context, d *document) error {
-	i, err := s.imageOf(ctx, d)
+func (d *imageDoc) send(ctx context.Context, s *session) error {
+	i, err := d.image(ctx, s)
 	if client.Is(err, client.KindNotFound) {
-		i, err = s.release(ctx, d.image.input(s.projectOf(d.image.Project)))
+		i, err = s.release(ctx, d.input(s.projectOf(d)))
 	}
-	if err == nil && d.image.Active && i.State != client.ImageStateActive {
+	if err == nil && d.Active && i.State != client.ImageStateActive {
 		_, err = s.activate(ctx, i)
 	}
 	return err

@@ -44,28 +44,16 @@ type policyDoc struct {
 
 // updatePolicyDoc is what schedules are made from: kind Policy.
 type updatePolicyDoc struct {
-	Kind        string     `yaml:"kind"`
-	Project     string     `yaml:"project"`
-	Name        string     `yaml:"name"`
-	Description string     `yaml:"description"`
-	Default     bool       `yaml:"default"`
-	Enabled     *bool      `yaml:"enabled"`
-	Spread      bool       `yaml:"spread"`
-	Zone        string     `yaml:"zone"`
+	Head        `yaml:",inline"`
+	Name        string `yaml:"name"`
+	Description string `yaml:"description"`
+	Default     bool   `yaml:"default"`
+	Enabled     *bool  `yaml:"enabled"`
+	Spread      bool   `yaml:"spread"`
+	Zone        string `yaml:"zone"`
+	WindowDoc   `yaml:",inline"`
 	Missed      string     `yaml:"missed"`
 	Policy      *policyDoc `yaml:"policy"`
-	WindowDoc   `yaml:",inline"`
-}
-
-type groupDoc struct {
-	Kind           string   `yaml:"kind"`
-	Project        string   `yaml:"project"`
-	Name           string   `yaml:"name"`
-	MaxUnavailable int64    `yaml:"maxUnavailable"`
-	Canaries       []string `yaml:"canaries"`
-	Soak           string   `yaml:"soak"`
-	StopAfter      int64    `yaml:"stopAfter"`
-	WindowDoc      `yaml:",inline"`
 }
 
 // durations are the texts of a window that must be durations, by their fields.
@@ -86,30 +74,19 @@ func (p *policyDoc) durations(all map[string]string) {
 	p.RebootWindow.durations(all, "policy.rebootWindow.")
 }
 
-func (d *document) checkPolicy() error {
-	p := d.policy
-	for _, f := range []struct{ field, value string }{{"name", p.Name}, {"duration", p.Duration}} {
-		if f.value == "" {
-			return d.missing(f.field)
-		}
+func (d *updatePolicyDoc) name() string { return "policy " + d.Name }
+
+func (d *updatePolicyDoc) check() error {
+	if err := needs("name", d.Name, "duration", d.Duration); err != nil {
+		return err
 	}
-	if p.RRule == "" && p.Weekly == nil && !p.Spread {
-		return d.missing("rrule")
+	if d.RRule == "" && d.Weekly == nil && !d.Spread {
+		return missing("rrule")
 	}
 	lengths := map[string]string{}
-	p.WindowDoc.durations(lengths, "")
-	p.Policy.durations(lengths)
-	return d.checkDurations(lengths)
-}
-
-func (d *document) checkGroup() error {
-	if d.group.Name == "" {
-		return d.missing("name")
-	}
-	if g := d.group; (g.RRule != "" || g.Weekly != nil) && g.Duration == "" {
-		return d.missing("duration")
-	}
-	return d.checkDurations(map[string]string{"soak": d.group.Soak, "duration": d.group.Duration})
+	d.WindowDoc.durations(lengths, "")
+	d.Policy.durations(lengths)
+	return checkDurations(lengths)
 }
 
 func (w *WindowDoc) weekly() *client.Weekly {
@@ -134,16 +111,10 @@ func (p *policyDoc) input() *client.Policy {
 	return out
 }
 
-func (p *updatePolicyDoc) input() client.UpdatePolicyInput {
+func (d *updatePolicyDoc) input() client.UpdatePolicyInput {
 	return client.UpdatePolicyInput{
-		Description: p.Description, Default: p.Default, Enabled: p.Enabled, Spread: p.Spread, Zone: p.Zone,
-		RRule: p.RRule, Weekly: p.weekly(), Duration: p.Duration, Missed: client.Missed(p.Missed), Policy: p.Policy.input(),
-	}
-}
-
-func (g *groupDoc) input() client.GroupInput {
-	return client.GroupInput{
-		MaxUnavailable: g.MaxUnavailable, Canaries: g.Canaries, Soak: g.Soak, StopAfter: g.StopAfter, RRule: g.RRule, Weekly: g.weekly(), Duration: g.Duration,
+		Description: d.Description, Default: d.Default, Enabled: d.Enabled, Spread: d.Spread, Zone: d.Zone,
+		RRule: d.RRule, Weekly: d.weekly(), Duration: d.Duration, Missed: client.Missed(d.Missed), Policy: d.Policy.input(),
 	}
 }
 
@@ -179,34 +150,27 @@ func (w *WindowDoc) is(have *client.RebootWindow) bool {
 	return w.RRule == have.RRule && sameLength(w.Duration, have.Duration)
 }
 
-func (p *updatePolicyDoc) is(have client.UpdatePolicy) bool {
-	when := p.RRule == have.RRule
-	if p.Spread {
-		when = p.Zone == have.Zone
+func (d *updatePolicyDoc) is(have client.UpdatePolicy) bool {
+	when := d.RRule == have.RRule
+	if d.Spread {
+		when = d.Zone == have.Zone
 	}
-	return when && p.Description == have.Description && p.Default == have.Default && isOn(p.Enabled) == have.Enabled &&
-		p.Spread == have.Spread && sameLength(p.Duration, have.Duration) && first(p.Missed, "late") == string(have.Missed) && p.Policy.is(have.Policy)
-}
-
-func (g *groupDoc) is(have *client.Group) bool {
-	return max(g.MaxUnavailable, 1) == have.MaxUnavailable && slices.Equal(g.Canaries, have.Canaries) &&
-		sameLength(g.Soak, have.Soak) && g.StopAfter == have.StopAfter && g.sameWindow(have.Window)
-}
-
-func (g *groupDoc) sameWindow(have client.Window) bool {
-	return g.RRule == have.RRule && sameLength(g.Duration, have.Duration)
+	return when && d.Description == have.Description && d.Default == have.Default && isOn(d.Enabled) == have.Enabled &&
+		d.Spread == have.Spread && sameLength(d.Duration, have.Duration) && first(d.Missed, "late") == string(have.Missed) && d.Policy.is(have.Policy)
 }
 
 // isOn is what "enabled" says; left out it is true.
 func isOn(enabled *bool) bool { return enabled == nil || *enabled }
 
-func (s *session) comparePolicy(ctx context.Context, d *document) (string, error) {
-	all, err := s.policies(ctx, s.projectOf(d.policy.Project))
+func (d *updatePolicyDoc) windows() []spot { return spots(&d.WindowDoc, d.Policy) }
+
+func (d *updatePolicyDoc) compare(ctx context.Context, s *session, _ []*document) (string, error) {
+	whose := s.projectOf(d)
+	all, err := s.policies(ctx, whose)
 	if err != nil {
 		return "", err
 	}
 	// Whoever names no project means the token's own, which may be every one.
-	whose := s.projectOf(d.policy.Project)
 	if whose == "" {
 		me, err := ask(ctx, func(ctx context.Context) (*client.Whoami, error) { return s.Whoami(ctx) })
 		if err != nil {
@@ -216,8 +180,8 @@ func (s *session) comparePolicy(ctx context.Context, d *document) (string, error
 	}
 	for _, have := range all.Items {
 		switch {
-		case have.BuiltIn || have.Name != d.policy.Name || have.Project != whose:
-		case d.policy.is(have):
+		case have.BuiltIn || have.Name != d.Name || have.Project != whose:
+		case d.is(have):
 			return unchanged, nil
 		default:
 			return changed, nil
@@ -226,19 +190,11 @@ func (s *session) comparePolicy(ctx context.Context, d *document) (string, error
 	return created, nil
 }
 
-func (s *session) compareGroup(ctx context.Context, d *document) (string, error) {
-	have, err := ask(ctx, func(ctx context.Context) (*client.Group, error) {
-		return s.GetGroup(ctx, d.group.Name, &client.GetGroupParams{Project: s.projectOf(d.group.Project)})
+func (d *updatePolicyDoc) send(ctx context.Context, s *session) error {
+	_, err := write(ctx, func(ctx context.Context, key string) (*client.UpdatePolicy, error) {
+		return s.PutUpdatePolicy(ctx, d.Name, d.input(), &client.PutUpdatePolicyParams{Project: s.projectOf(d), IdempotencyKey: key})
 	})
-	switch {
-	case client.Is(err, client.KindNotFound), err == nil && have.Revision == 0:
-		return created, nil
-	case err != nil:
-		return "", err
-	case d.group.is(have):
-		return unchanged, nil
-	}
-	return changed, nil
+	return err
 }
 
 func (s *session) policies(ctx context.Context, project string) (*client.UpdatePolicyList, error) {

@@ -2,101 +2,93 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"upkeep/client"
 )
 
 type scheduleDoc struct {
-	Kind         string            `yaml:"kind"`
-	Project      string            `yaml:"project"`
+	Head         `yaml:",inline"`
 	Server       string            `yaml:"server"`
 	Service      string            `yaml:"service"` // in place of a server
 	Name         string            `yaml:"name"`
 	Runbook      string            `yaml:"runbook"`
 	Params       map[string]string `yaml:"params"`
 	Enabled      *bool             `yaml:"enabled"`
-	Missed       string            `yaml:"missed"`
-	UpdatePolicy string            `yaml:"updatePolicy"`
-	AllowOverlap bool              `yaml:"allowOverlap"`
-	Policy       *policyDoc        `yaml:"policy"`
 	WindowDoc    `yaml:",inline"`
+	Missed       string     `yaml:"missed"`
+	UpdatePolicy string     `yaml:"updatePolicy"`
+	AllowOverlap bool       `yaml:"allowOverlap"`
+	Policy       *policyDoc `yaml:"policy"`
 }
 
-func (d *document) checkSchedule() error {
-	s := d.schedule
-	if s.Server != "" && s.Service != "" {
-		return d.blame("service", "goes without server: a schedule is on one of them")
+func (d *scheduleDoc) name() string { return "schedule " + d.on() + "/" + d.Name }
+
+func (d *scheduleDoc) check() error {
+	if d.Server != "" && d.Service != "" {
+		return wrongf("service", "goes without server: a schedule is on one of them")
 	}
-	for _, f := range []struct {
-		field string
-		said  bool
-	}{
-		{"server", s.on() != ""},
-		{"name", s.Name != ""},
-		{"runbook", s.Runbook != "" || s.Service == ""},
-		{"rrule", s.RRule != "" || s.Weekly != nil || s.UpdatePolicy != ""},
-		{"duration", s.Duration != "" || s.UpdatePolicy != ""},
-	} {
-		if !f.said {
-			return d.missing(f.field)
-		}
+	if err := needs("server", d.on(), "name", d.Name); err != nil {
+		return err
+	}
+	switch made := d.UpdatePolicy != ""; {
+	case d.Runbook == "" && d.Service != "":
+		return missing("runbook")
+	case d.RRule == "" && d.Weekly == nil && !made:
+		return missing("rrule")
+	case d.Duration == "" && !made:
+		return missing("duration")
 	}
 	lengths := map[string]string{}
-	s.WindowDoc.durations(lengths, "")
-	s.Policy.durations(lengths)
-	return d.checkDurations(lengths)
+	d.WindowDoc.durations(lengths, "")
+	d.Policy.durations(lengths)
+	return checkDurations(lengths)
 }
 
 // on is the name of the server or service.
-func (s *scheduleDoc) on() string { return first(s.Server, s.Service) }
+func (d *scheduleDoc) on() string { return first(d.Server, d.Service) }
 
 // input is the document as the API takes it.
-func (s *scheduleDoc) input() client.ScheduleInput {
+func (d *scheduleDoc) input() client.ScheduleInput {
 	return client.ScheduleInput{
-		RRule: s.RRule, Weekly: s.weekly(), Duration: s.Duration, Enabled: s.Enabled, Missed: client.Missed(s.Missed),
-		UpdatePolicy: s.UpdatePolicy, AllowOverlap: s.AllowOverlap, Policy: s.Policy.input(), Runbook: s.Runbook, Params: s.Params,
+		RRule: d.RRule, Weekly: d.weekly(), Duration: d.Duration, Enabled: d.Enabled, Missed: client.Missed(d.Missed),
+		UpdatePolicy: d.UpdatePolicy, AllowOverlap: d.AllowOverlap, Policy: d.Policy.input(), Runbook: d.Runbook, Params: d.Params,
 	}
 }
 
-func (s *session) compareSchedule(ctx context.Context, d *document, docs []*document) (string, error) {
-	want := d.schedule
-	schedules, err := s.briefsOf(ctx, want)
-	if client.Is(err, client.KindNotFound) && slices.ContainsFunc(docs, want.standsOn) {
+func (d *scheduleDoc) compare(ctx context.Context, s *session, docs []*document) (string, error) {
+	schedules, err := d.neighbours(ctx, s)
+	if client.Is(err, client.KindNotFound) && slices.ContainsFunc(docs, d.standsOn) {
 		return created, nil
 	}
 	if err != nil {
 		return "", err
 	}
-	from, err := s.madeFrom(ctx, d, docs)
+	from, err := d.madeFrom(ctx, s, docs)
 	if err != nil {
 		return "", err
 	}
-	i := slices.IndexFunc(schedules, func(b client.ScheduleBrief) bool { return b.Name == want.Name })
+	i := slices.IndexFunc(schedules, func(b client.ScheduleBrief) bool { return b.Name == d.Name })
 	if i < 0 {
 		return created, nil
 	}
 	have, err := ask(ctx, func(ctx context.Context) (*client.Schedule, error) {
 		return s.GetSchedule(ctx, schedules[i].ID, nil)
 	})
-	if err != nil || want.is(have, from) {
-		return unchanged, err
-	}
-	return changed, nil
+	return verdict(err, func() bool { return d.is(have, from) })
 }
 
-// briefsOf are the schedules of the server or service that a document is about.
-func (s *session) briefsOf(ctx context.Context, want *scheduleDoc) ([]client.ScheduleBrief, error) {
-	if want.Service == "" {
-		server, err := s.serverIn(ctx, want.Project, want.Server)
+// neighbours are the schedules of the server or service that it is on.
+func (d *scheduleDoc) neighbours(ctx context.Context, s *session) ([]client.ScheduleBrief, error) {
+	if d.Service == "" {
+		server, err := s.serverIn(ctx, s.projectOf(d), d.Server)
 		if err != nil {
 			return nil, err
 		}
 		return server.Schedules, nil
 	}
-	service, err := ask(ctx, func(ctx context.Context) (*client.Service, error) {
-		return s.GetService(ctx, want.Service, &client.GetServiceParams{Project: s.projectOf(want.Project)})
-	})
+	service, err := s.serviceIn(ctx, s.projectOf(d), d.Service)
 	if err != nil {
 		return nil, err
 	}
@@ -104,39 +96,44 @@ func (s *session) briefsOf(ctx context.Context, want *scheduleDoc) ([]client.Sch
 }
 
 // standsOn reports whether a document makes what the schedule is on.
-func (s *scheduleDoc) standsOn(d *document) bool {
-	switch {
-	case d.server != nil:
-		return d.server.Name == s.Server && d.server.Project == s.Project
-	case d.service != nil:
-		return d.service.Name == s.Service && d.service.Project == s.Project
+func (d *scheduleDoc) standsOn(o *document) bool {
+	switch on := o.subject.(type) {
+	case *serverDoc:
+		return on.Name == d.Server && on.Project == d.Project
+	case *serviceDoc:
+		return on.Name == d.Service && on.Project == d.Project
 	}
 	return false
 }
 
-// sendSchedule makes it so.
-func (s *session) sendSchedule(ctx context.Context, doc *scheduleDoc, key string) (any, error) {
-	project := s.projectOf(doc.Project)
-	if doc.Service == "" {
-		return s.PutSchedule(ctx, doc.Server, doc.Name, doc.input(), &client.PutScheduleParams{Project: project, IdempotencyKey: key})
-	}
-	return s.PutServiceSchedule(ctx, doc.Service, doc.Name, doc.input(), &client.PutServiceScheduleParams{Project: project, IdempotencyKey: key})
+func (d *scheduleDoc) send(ctx context.Context, s *session) error {
+	_, err := write(ctx, func(ctx context.Context, key string) (*client.Schedule, error) {
+		project := s.projectOf(d)
+		if d.Service == "" {
+			return s.PutSchedule(ctx, d.Server, d.Name, d.input(), &client.PutScheduleParams{Project: project, IdempotencyKey: key})
+		}
+		return s.PutServiceSchedule(ctx, d.Service, d.Name, d.input(), &client.PutServiceScheduleParams{Project: project, IdempotencyKey: key})
+	})
+	return err
 }
 
-// madeFrom is the id of the update policy that a schedule names; empty if it
-// names none, or one that this file only makes.
-func (s *session) madeFrom(ctx context.Context, d *document, docs []*document) (string, error) {
-	name := d.schedule.UpdatePolicy
-	if name == "" {
+// madeFrom is the id of the update policy that it names; empty if it names
+// none, or one that is only made by what is applied together with it.
+func (d *scheduleDoc) madeFrom(ctx context.Context, s *session, docs []*document) (string, error) {
+	if d.UpdatePolicy == "" {
 		return "", nil
 	}
 	p, err := ask(ctx, func(ctx context.Context) (*client.UpdatePolicy, error) {
-		return s.GetUpdatePolicy(ctx, name, &client.GetUpdatePolicyParams{Project: s.projectOf(d.schedule.Project)})
+		return s.GetUpdatePolicy(ctx, d.UpdatePolicy, &client.GetUpdatePolicyParams{Project: s.projectOf(d)})
 	})
 	if err == nil {
 		return p.ID, nil
 	}
-	if client.Is(err, client.KindNotFound) && slices.ContainsFunc(docs, func(o *document) bool { return o.policy != nil && o.policy.Name == name }) {
+	made := func(o *document) bool {
+		policy, is := o.subject.(*updatePolicyDoc)
+		return is && policy.Name == d.UpdatePolicy
+	}
+	if client.Is(err, client.KindNotFound) && slices.ContainsFunc(docs, made) {
 		return "", nil
 	}
 	return "", err
@@ -146,15 +143,15 @@ func (s *session) madeFrom(ctx context.Context, d *document, docs []*document) (
 // leaves out is as usual; should a server's usual be another, the schedule is
 // sent once more than needed, which does no harm. With an update policy, what
 // is left out is as the schedule was made from it, whatever that says today.
-func (s *scheduleDoc) is(have *client.Schedule, from string) bool {
-	if isOn(s.Enabled) != have.Enabled || s.Runbook != have.Runbook || !equalMaps(s.Params, have.Params) || from != have.UpdatePolicy || s.UpdatePolicy != "" && from == "" {
+func (d *scheduleDoc) is(have *client.Schedule, from string) bool {
+	if isOn(d.Enabled) != have.Enabled || d.Runbook != have.Runbook || !maps.Equal(d.Params, have.Params) || from != have.UpdatePolicy || d.UpdatePolicy != "" && from == "" {
 		return false
 	}
-	made := s.UpdatePolicy != ""
-	return (made && s.RRule == "" || s.RRule == have.RRule) &&
-		(made && s.Duration == "" || sameLength(s.Duration, have.Duration)) &&
-		(made && s.Missed == "" || first(s.Missed, "late") == string(have.Missed)) &&
-		(made && s.Policy == nil || s.Policy.is(have.Policy))
+	made := d.UpdatePolicy != ""
+	return (made && d.RRule == "" || d.RRule == have.RRule) &&
+		(made && d.Duration == "" || sameLength(d.Duration, have.Duration)) &&
+		(made && d.Missed == "" || first(d.Missed, "late") == string(have.Missed)) &&
+		(made && d.Policy == nil || d.Policy.is(have.Policy))
 }
 
 // spot is a window of a document, and the field that it is in.
@@ -163,23 +160,29 @@ type spot struct {
 	window *WindowDoc
 }
 
+// windowed is what a subject with windows is besides.
+type windowed interface {
+	// windows are all that it has, to be read and to be set.
+	windows() []spot
+}
+
+func (d *scheduleDoc) windows() []spot { return spots(&d.WindowDoc, d.Policy) }
+
 // windows are all of a document's.
-func (d *document) windows() (all []spot) {
-	add := func(w *WindowDoc, p *policyDoc) {
-		if w.RRule != "" || w.Weekly != nil {
-			all = append(all, spot{"", w})
-		}
-		if p != nil && p.RebootWindow != nil {
-			all = append(all, spot{"policy.rebootWindow", p.RebootWindow})
-		}
+func (d *document) windows() []spot {
+	if w, ok := d.subject.(windowed); ok {
+		return w.windows()
 	}
-	switch {
-	case d.schedule != nil:
-		add(&d.schedule.WindowDoc, d.schedule.Policy)
-	case d.policy != nil:
-		add(&d.policy.WindowDoc, d.policy.Policy)
-	case d.group != nil:
-		add(&d.group.WindowDoc, nil)
+	return nil
+}
+
+// spots are the windows that a document has itself and in its policy.
+func spots(w *WindowDoc, p *policyDoc) (all []spot) {
+	if w.RRule != "" || w.Weekly != nil {
+		all = append(all, spot{"", w})
+	}
+	if p != nil && p.RebootWindow != nil {
+		all = append(all, spot{"policy.rebootWindow", p.RebootWindow})
 	}
 	return all
 }
@@ -226,17 +229,9 @@ func (s *session) checkWindows(ctx context.Context, docs []*document, verdicts [
 }
 
 func (s *session) previewOf(ctx context.Context, d *document, w *WindowDoc) (*client.WindowPreview, error) {
-	in := client.WindowInput{RRule: w.RRule, Weekly: w.weekly(), Duration: w.Duration, Limit: 1}
+	in := client.WindowInput{Project: s.projectOf(d), RRule: w.RRule, Weekly: w.weekly(), Duration: w.Duration, Limit: 1}
 	if in.Duration == "" {
 		in.Duration = "1m" // an update policy gives it
-	}
-	switch {
-	case d.schedule != nil:
-		in.Project = s.projectOf(d.schedule.Project)
-	case d.policy != nil:
-		in.Project = s.projectOf(d.policy.Project)
-	case d.group != nil:
-		in.Project = s.projectOf(d.group.Project)
 	}
 	return ask(ctx, func(ctx context.Context) (*client.WindowPreview, error) { return s.PreviewWindows(ctx, in, nil) })
 }

@@ -2,68 +2,45 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 
 	"upkeep/client"
 )
 
-// Trains and releases are written in files as the API has them.
-
-// TrainDoc is a train in a file. The YAML library embeds only what is exported.
-type TrainDoc struct {
-	Kind              string `yaml:"kind"`
-	Project           string `yaml:"project"`
+// trainDoc has what the API has of a train.
+type trainDoc struct {
+	Head              `yaml:",inline"`
 	Name              string `yaml:"name"`
 	client.TrainInput `yaml:",inline"`
 }
 
-// ReleaseDoc is a release in a file.
-type ReleaseDoc struct {
-	Kind                string `yaml:"kind"`
-	Project             string `yaml:"project"`
-	Train               string `yaml:"train"`
-	Version             string `yaml:"version"`
-	client.ReleaseInput `yaml:",inline"`
-}
+func (d *trainDoc) name() string { return "train " + d.Name }
 
-func (d *document) checkTrain() error {
+func (d *trainDoc) check() error {
 	switch {
-	case d.train.Name == "":
-		return d.missing("name")
-	case len(d.train.Environments) == 0:
-		return d.missing("environments")
+	case d.Name == "":
+		return missing("name")
+	case len(d.Environments) == 0:
+		return missing("environments")
 	}
 	return nil
 }
 
-func (d *document) checkRelease() error {
-	switch {
-	case d.release.Train == "":
-		return d.missing("train")
-	case d.release.Version == "":
-		return d.missing("version")
-	}
-	return nil
-}
-
-func (s *session) compareTrain(ctx context.Context, d *document) (string, error) {
+func (d *trainDoc) compare(ctx context.Context, s *session, _ []*document) (string, error) {
 	have, err := ask(ctx, func(ctx context.Context) (*client.Train, error) {
-		return s.GetTrain(ctx, d.train.Name, &client.GetTrainParams{Project: s.projectOf(d.train.Project)})
+		return s.GetTrain(ctx, d.Name, &client.GetTrainParams{Project: s.projectOf(d)})
 	})
 	return verdict(err, func() bool {
-		return plainTrain(d.train.TrainInput) == plainTrain(client.TrainInput{
+		return plainTrain(d.TrainInput) == plainTrain(client.TrainInput{
 			Title: have.Title, Environments: have.Environments, Phases: have.Phases, Gates: have.Gates, Catalogue: have.Catalogue,
 		})
 	})
 }
 
-func (s *session) compareRelease(ctx context.Context, d *document) (string, error) {
-	have, err := ask(ctx, func(ctx context.Context) (*client.Release, error) {
-		return s.GetRelease(ctx, d.release.Train, d.release.Version, &client.GetReleaseParams{Project: s.projectOf(d.release.Project)})
+func (d *trainDoc) send(ctx context.Context, s *session) error {
+	_, err := write(ctx, func(ctx context.Context, key string) (*client.Train, error) {
+		return s.PutTrain(ctx, d.Name, d.TrainInput, &client.PutTrainParams{Project: s.projectOf(d), IdempotencyKey: key})
 	})
-	return verdict(err, func() bool {
-		return plain(d.release.ReleaseInput) == plain(client.ReleaseInput{Title: have.Title, Digests: have.Digests, Issues: have.Issues})
-	})
+	return err
 }
 
 // plainTrain is a train as text, the same for all ways to write it.
@@ -85,11 +62,30 @@ func plainTrain(t client.TrainInput) string {
 	return plain(t)
 }
 
-// plain is what is sent, as text.
-func plain(what any) string {
-	text, err := json.Marshal(what)
-	if err != nil {
-		return err.Error() // not possible: these are texts and numbers
-	}
-	return string(text)
+// releaseDoc has what the API has of a release.
+type releaseDoc struct {
+	Head                `yaml:",inline"`
+	Train               string `yaml:"train"`
+	Version             string `yaml:"version"`
+	client.ReleaseInput `yaml:",inline"`
+}
+
+func (d *releaseDoc) name() string { return "release " + d.Train + "/" + d.Version }
+
+func (d *releaseDoc) check() error { return needs("train", d.Train, "version", d.Version) }
+
+func (d *releaseDoc) compare(ctx context.Context, s *session, _ []*document) (string, error) {
+	have, err := ask(ctx, func(ctx context.Context) (*client.Release, error) {
+		return s.GetRelease(ctx, d.Train, d.Version, &client.GetReleaseParams{Project: s.projectOf(d)})
+	})
+	return verdict(err, func() bool {
+		return plain(d.ReleaseInput) == plain(client.ReleaseInput{Title: have.Title, Digests: have.Digests, Issues: have.Issues})
+	})
+}
+
+func (d *releaseDoc) send(ctx context.Context, s *session) error {
+	_, err := write(ctx, func(ctx context.Context, key string) (*client.Release, error) {
+		return s.PutRelease(ctx, d.Train, d.Version, d.ReleaseInput, &client.PutReleaseParams{Project: s.projectOf(d), IdempotencyKey: key})
+	})
+	return err
 }

@@ -40,6 +40,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
@@ -59,6 +63,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("UPKEEP_CA", p.server.CAFile())
 			env.Setenv("TZ", "Europe/Berlin")
 			env.Setenv("HOME", env.WorkDir)
+			// An hour of Berlin's day whose windows are closed now, whenever now is.
+			env.Setenv("LATER", time.Now().In(berlin).Add(12*time.Hour).Format("15"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -1,13 +1,13 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -16,148 +16,139 @@ import (
 	"upkeep/client"
 )
 
-// The documents that apply reads. topics.go and docs/cli.md tell their fields.
-
-type serverDoc struct {
-	Kind    string            `yaml:"kind"`
-	Project string            `yaml:"project"`
-	Name    string            `yaml:"name"`
-	Group   string            `yaml:"group"`
-	Labels  map[string]string `yaml:"labels"`
-	Image   string            `yaml:"image"`
-
-	Management   string `yaml:"management"`
-	UpdatePolicy string `yaml:"updatePolicy"`
+// document is one of a file, and where it is.
+type document struct {
+	file  string
+	line  int // of its kind
+	rank  int // of its kind
+	lines map[string]int
+	body  ast.Node // as it was written
+	subject
 }
 
-type imageDoc struct {
-	Kind       string `yaml:"kind"`
-	Project    string `yaml:"project"`
-	Channel    string `yaml:"channel"`
-	Version    string `yaml:"version"`
-	Arch       string `yaml:"arch"`
-	Active     bool   `yaml:"active"`
-	Name       string `yaml:"name"`
-	Distro     string `yaml:"distro"`
-	OSVersion  string `yaml:"osVersion"`
-	DiskFormat string `yaml:"diskFormat"`
-	MinDiskGB  int64  `yaml:"minDiskGB"`
-	MinRAMMB   int64  `yaml:"minRAMMB"`
-	Checksum   string `yaml:"checksum"`
-	Source     string `yaml:"source"`
-	Notes      string `yaml:"notes"`
+// subject is what a document is about. There is one type for each kind, and its
+// fields are the keys that a document of that kind may have. What check and
+// compare find wrong with a field they return as *wrong.
+type subject interface {
+	// name is how a person names it, its kind first.
+	name() string
+	// in is the project that it names, if it names one.
+	in() string
+	// check refuses what is wrong whatever the server says: what is missing,
+	// and what can't be read.
+	check() error
+	// compare says what is to be done with it: created, changed or unchanged.
+	// docs are all that are applied together.
+	compare(ctx context.Context, s *session, docs []*document) (string, error)
+	// send makes it so.
+	send(ctx context.Context, s *session) error
 }
 
-type freezeDoc struct {
+// Head is what all documents have. The YAML library embeds only what is exported.
+type Head struct {
 	Kind    string `yaml:"kind"`
 	Project string `yaml:"project"`
-	Start   string `yaml:"start"`
-	End     string `yaml:"end"`
-	Reason  string `yaml:"reason"`
 }
 
-// document is one of a file, and where it is; one kind of it is set.
-type document struct {
-	file     string
-	line     int // of its kind
-	lines    map[string]int
-	server   *serverDoc
-	schedule *scheduleDoc
-	freeze   *freezeDoc
-	image    *imageDoc
-	policy   *updatePolicyDoc
-	group    *groupDoc
-	service  *ServiceDoc
-	runbook  *RunbookDoc
-	train    *TrainDoc
-	release  *ReleaseDoc
-	body     ast.Node  // as it was written
-	start    time.Time // of a freeze
-	end      time.Time
+func (h *Head) in() string { return h.Project }
+
+// kind is one of the kinds of documents. topics.go and docs/cli.md tell their keys.
+type kind struct {
+	rank int // those with a lower one are applied before the others
+	make func() subject
 }
 
-// kinds are the keys that each kind of document may have, in the order in which
-// they are told.
-var kinds = map[string][]string{
-	"Server": {"kind", "project", "name", "group", "labels", "image", "management", "updatePolicy"},
-	"Policy": {"kind", "project", "name", "description", "default", "enabled", "spread", "zone", "rrule", "weekly", "duration", "missed", "policy"},
-	"Group":  {"kind", "project", "name", "maxUnavailable", "canaries", "soak", "stopAfter", "rrule", "weekly", "duration"},
-	"Image": {"kind", "project", "channel", "version", "arch", "active", "name", "distro", "osVersion",
-		"diskFormat", "minDiskGB", "minRAMMB", "checksum", "source", "notes"},
-	"Schedule": {"kind", "project", "server", "service", "name", "runbook", "params", "enabled", "rrule", "weekly", "duration", "missed", "updatePolicy", "allowOverlap", "policy"},
-	"Freeze":   {"kind", "project", "start", "end", "reason"},
-	"Service":  {"kind", "project", "name", "labels", "quorum", "manager", "claims", "with", "members", "proxies", "probe"},
-	"Train":    {"kind", "project", "name", "title", "environments", "phases", "gates", "catalogue"},
-	"Release":  {"kind", "project", "train", "version", "title", "digests", "issues"},
-	"Runbook":  {"kind", "project", "name", "title", "description", "params", "targets", "order", "claims", "maxUnavailable", "batches", "pause", "budget", "errorBudget", "prove", "before", "member", "after"},
+// Images and policies are first, for servers and schedules are made from them;
+// then servers, their groups and services, before the schedules that stand on
+// them; a release comes after its train.
+var kinds = map[string]kind{
+	"Image":    {0, func() subject { return &imageDoc{} }},
+	"Policy":   {0, func() subject { return &updatePolicyDoc{} }},
+	"Server":   {1, func() subject { return &serverDoc{} }},
+	"Group":    {2, func() subject { return &groupDoc{} }},
+	"Service":  {2, func() subject { return &serviceDoc{} }},
+	"Runbook":  {2, func() subject { return &runbookDoc{} }},
+	"Schedule": {3, func() subject { return &scheduleDoc{} }},
+	"Freeze":   {3, func() subject { return &freezeDoc{} }},
+	"Train":    {3, func() subject { return &trainDoc{} }},
+	"Release":  {4, func() subject { return &releaseDoc{} }},
 }
 
-// name is how a person names what the document is about.
-func (d *document) name() string {
-	switch {
-	case d.server != nil:
-		return "server " + d.server.Name
-	case d.schedule != nil:
-		return "schedule " + d.schedule.on() + "/" + d.schedule.Name
-	case d.image != nil:
-		return "image " + d.image.ref()
-	case d.policy != nil:
-		return "policy " + d.policy.Name
-	case d.group != nil:
-		return "group " + d.group.Name
-	case d.service != nil:
-		return "service " + d.service.Name
-	case d.runbook != nil:
-		return "runbook " + d.runbook.Name
-	case d.train != nil:
-		return "train " + d.train.Name
-	case d.release != nil:
-		return "release " + d.release.Train + "/" + d.release.Version
+// keysOf are the keys that a document about something may have, in the order
+// in which they are told.
+func keysOf(about subject) (keys []string) {
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(about).Elem()) {
+		if f.Anonymous || !f.IsExported() {
+			continue
+		}
+		tag := first(f.Tag.Get("yaml"), f.Tag.Get("json"))
+		key, _, _ := strings.Cut(tag, ",")
+		keys = append(keys, key)
 	}
-	return fmt.Sprintf("freeze %q", d.freeze.Reason)
+	return keys
 }
 
 // key is what two documents of one file must not both be about.
 func (d *document) key() string {
-	switch {
-	case d.server != nil:
-		return d.name() + " of project " + d.server.Project
-	case d.schedule != nil:
-		return d.name() + " of project " + d.schedule.Project
-	case d.image != nil:
-		return d.name() + " of project " + d.image.Project
-	case d.policy != nil:
-		return d.name() + " of project " + d.policy.Project
-	case d.group != nil:
-		return d.name() + " of project " + d.group.Project
-	case d.service != nil:
-		return d.name() + " of project " + d.service.Project
-	case d.runbook != nil:
-		return d.name() + " of project " + d.runbook.Project
-	case d.train != nil:
-		return d.name() + " of project " + d.train.Project
-	case d.release != nil:
-		return d.name() + " of project " + d.release.Project
+	key := d.name() + " of project " + d.in()
+	if f, ok := d.subject.(*freezeDoc); ok { // there may be two for one reason
+		key += fmt.Sprintf(" from %s to %s", f.start, f.end)
 	}
-	return fmt.Sprintf("%s of project %s from %s to %s", d.name(), d.freeze.Project, d.start, d.end)
+	return key
 }
 
-// blame is an error about a field of the document, with the place.
-func (d *document) blame(field, format string, args ...any) error {
-	return invalidf("%s:%d: %s: %s: %s", d.file, d.lineOf(field), clean(d.name()), field, fmt.Sprintf(format, args...))
+// wrong is what is wrong with a field of a document.
+type wrong struct {
+	field  string // such as policy.within
+	reason string // follows the field's name: "is missing"
+}
+
+func (w *wrong) Error() string { return w.field + ": " + w.reason }
+
+func wrongf(field, format string, args ...any) error {
+	return &wrong{field, fmt.Sprintf(format, args...)}
+}
+
+func missing(field string) error { return wrongf(field, "is missing") }
+
+// needs blames the first field that is empty; they come in pairs of name and value.
+func needs(fields ...string) error {
+	for pair := range slices.Chunk(fields, 2) {
+		if pair[len(pair)-1] == "" {
+			return missing(pair[0])
+		}
+	}
+	return nil
 }
 
 // lineOf is where a field stands, or what it is a part of; else the document.
 func (d *document) lineOf(field string) int {
-	if d.runbook != nil || d.service != nil || d.train != nil || d.release != nil {
-		if line, ok := lineAt(d.body, field); ok {
-			return line
-		}
+	if l, ok := d.lines[field]; ok {
+		return l
 	}
-	if l, ok := d.lines[strings.SplitN(field, ".", 2)[0]]; ok {
+	if l, ok := lineAt(d.body, field); ok {
 		return l
 	}
 	return d.line
+}
+
+// refused says which document, and where in it, an error is about.
+func (d *document) refused(err error) error { return d.refusedIn("", err) }
+
+// refusedIn is refused for what the server was asked of a part of the document.
+func (d *document) refusedIn(part string, err error) error {
+	if w, ok := errors.AsType[*wrong](err); ok {
+		return invalidf("%s:%d: %s: %s", d.file, d.lineOf(w.field), clean(d.name()), w)
+	}
+	p, ok := errors.AsType[*client.Problem](err)
+	if !ok {
+		return err
+	}
+	text, field := sentence(err), p.Field()
+	if part != "" {
+		text, field = part+"."+text, part+"."+field
+	}
+	return &coded{code: exitCode(err), cause: err, text: fmt.Sprintf("%s:%d: %s: %s", d.file, d.lineOf(field), clean(d.name()), text)}
 }
 
 // parseDocuments reads all documents of a text and checks their form. The first
@@ -209,59 +200,28 @@ func parseDocument(file string, body ast.Node) (*document, error) {
 			kind, d.line = p.Value.GetToken().Value, key.Position.Line
 		}
 	}
-	keys, known := kinds[kind]
+	made, known := kinds[kind]
 	if !known {
 		return nil, invalidf("%s:%d: kind must be %s, not %q", file, d.line, orList(slices.Sorted(maps.Keys(kinds))), clean(kind))
 	}
+	d.rank, d.subject = made.rank, made.make()
+	keys := keysOf(d.subject)
 	for _, p := range pairs {
 		if key := p.Key.GetToken(); !slices.Contains(keys, key.Value) {
 			return nil, invalidf("%s:%d: %s has no key %q; known are %s", file, key.Position.Line, kind, clean(key.Value), strings.Join(keys, ", "))
 		}
 	}
-	err := yaml.NodeToValue(body, d.of(kind), yaml.Strict())
-	if err != nil {
+	if err := yaml.NodeToValue(body, d.subject, yaml.Strict()); err != nil {
 		line, reason := yamlReason(err)
 		if e, ok := errors.AsType[*yaml.TypeError](err); ok {
 			reason = d.keyIn(line) + "must be " + typeWords(e.DstType)
 		}
 		return nil, invalidf("%s:%d: %s: %s", file, line, kind, reason)
 	}
-	return d, d.check()
-}
-
-// of makes room for a kind of document.
-func (d *document) of(kind string) any {
-	switch kind {
-	case "Server":
-		d.server = &serverDoc{}
-		return d.server
-	case "Schedule":
-		d.schedule = &scheduleDoc{}
-		return d.schedule
-	case "Image":
-		d.image = &imageDoc{}
-		return d.image
-	case "Policy":
-		d.policy = &updatePolicyDoc{}
-		return d.policy
-	case "Group":
-		d.group = &groupDoc{}
-		return d.group
-	case "Service":
-		d.service = &ServiceDoc{}
-		return d.service
-	case "Runbook":
-		d.runbook = &RunbookDoc{}
-		return d.runbook
-	case "Train":
-		d.train = &TrainDoc{}
-		return d.train
-	case "Release":
-		d.release = &ReleaseDoc{}
-		return d.release
+	if err := d.check(); err != nil {
+		return nil, d.refused(err)
 	}
-	d.freeze = &freezeDoc{}
-	return d.freeze
+	return d, nil
 }
 
 // keyIn names the document's key that is in a line, if one is.
@@ -290,79 +250,38 @@ func typeWords(t reflect.Type) string {
 	}
 }
 
-// check refuses what is wrong whatever the server says: what is missing, and
-// what can't be read.
-func (d *document) check() error {
-	switch {
-	case d.server != nil:
-		return d.checkServer()
-	case d.schedule != nil:
-		return d.checkSchedule()
-	case d.freeze != nil:
-		return d.checkFreeze()
-	case d.image != nil:
-		return d.checkImage()
-	case d.policy != nil:
-		return d.checkPolicy()
-	case d.group != nil:
-		return d.checkGroup()
-	case d.service != nil:
-		return d.checkService()
-	case d.runbook != nil:
-		return d.checkRunbook()
-	case d.train != nil:
-		return d.checkTrain()
-	case d.release != nil:
-		return d.checkRelease()
-	}
-	return nil
-}
-
-func (d *document) missing(field string) error {
-	return d.blame(field, "is missing")
-}
-
 // checkDurations blames the first field that is no duration.
-func (d *document) checkDurations(all map[string]string) error {
+func checkDurations(all map[string]string) error {
 	for _, field := range slices.Sorted(maps.Keys(all)) {
 		if _, ok := parseLength(all[field]); !ok {
-			return d.blame(field, "must be a duration such as 14d, 90m or 2h30m, not %q", clean(all[field]))
+			return wrongf(field, "must be a duration such as 14d, 90m or 2h30m, not %q", clean(all[field]))
 		}
-	}
-	return nil
-}
-
-func (d *document) checkServer() error {
-	switch s := d.server; {
-	case s.Name == "":
-		return d.missing("name")
-	case s.Management != "" && s.Management != string(client.Managed) && s.Management != string(client.Unmanaged):
-		return d.blame("management", "must be managed or unmanaged, not %q", clean(s.Management))
-	case s.UpdatePolicy != "" && s.Management != string(client.Managed):
-		return d.blame("updatePolicy", "goes with management: managed")
-	}
-	return nil
-}
-
-func (d *document) checkFreeze() (err error) {
-	f := d.freeze
-	for _, v := range []struct{ field, value string }{{"start", f.Start}, {"end", f.End}, {"reason", f.Reason}} {
-		if v.value == "" {
-			return d.missing(v.field)
-		}
-	}
-	if d.start, err = time.Parse(time.RFC3339, f.Start); err != nil {
-		return d.blame("start", "must be a time such as 2026-12-20T00:00:00+01:00, not %q", clean(f.Start))
-	}
-	if d.end, err = time.Parse(time.RFC3339, f.End); err != nil {
-		return d.blame("end", "must be a time such as 2027-01-04T00:00:00+01:00, not %q", clean(f.End))
-	}
-	if !d.end.After(d.start) {
-		return d.blame("end", "must be after the start")
 	}
 	return nil
 }
 
 func orList(words []string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
+
+// lineAt is where a field such as member.do[0].with.url stands in a document's
+// text, or the next thing around it that does.
+func lineAt(body ast.Node, field string) (line int, ok bool) {
+	for path := field; path != ""; path = path[:max(strings.LastIndexAny(path, ".["), 0)] {
+		at, err := yaml.PathString("$." + path)
+		if err != nil {
+			continue
+		}
+		node, err := at.FilterNode(body)
+		if err != nil || node == nil {
+			continue
+		}
+		if m, is := node.(*ast.MappingNode); is && len(m.Values) > 0 {
+			node = m.Values[0].Key
+		} else if v, is := node.(*ast.MappingValueNode); is {
+			node = v.Key
+		}
+		return node.GetToken().Position.Line, true
+	}
+	return 0, false
 }

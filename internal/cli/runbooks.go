@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -42,6 +43,27 @@ The exit code is 0 if all of them can be, 7 if not.`,
 	return cmd
 }
 
+// verdictOn is what "upkeep validate" says of a document, for programs.
+type verdictOn struct {
+	File   string         `json:"file"`
+	Line   int            `json:"line"`
+	Name   string         `json:"name"`
+	Valid  bool           `json:"valid"`
+	Errors []client.Blame `json:"errors,omitempty"`
+}
+
+// blamesOf are the fields that the server blames; ok tells whether it did.
+func blamesOf(err error) ([]client.Blame, bool) {
+	var p *client.Problem
+	if !errors.As(err, &p) || p.Kind != client.KindInvalid {
+		return nil, false
+	}
+	if len(p.Errors) == 0 {
+		return []client.Blame{{Message: p.Detail}}, true
+	}
+	return p.Errors, true
+}
+
 // validateFiles checks every document of every file: one that is wrong does
 // not hide the next.
 func (s *session) validateFiles(ctx context.Context, files []string) error {
@@ -62,12 +84,13 @@ func (s *session) validateFiles(ctx context.Context, files []string) error {
 			continue
 		}
 		for _, d := range docs {
-			if d.runbook == nil {
+			book, is := d.subject.(*runbookDoc)
+			if !is {
 				wrong("%s:%d: %s is no runbook; \"upkeep apply --dry-run\" checks it", d.file, d.line, clean(d.name()))
 				all = append(all, verdictOn{File: d.file, Line: d.line, Errors: []client.Blame{{Message: "is no runbook"}}})
 				continue
 			}
-			err := s.validate(ctx, d)
+			err := book.validate(ctx, s)
 			blames, blamed := blamesOf(err)
 			if err != nil && !blamed {
 				return err
@@ -78,7 +101,7 @@ func (s *session) validateFiles(ctx context.Context, files []string) error {
 			if err == nil && s.app.format == "table" {
 				fmt.Fprintf(s.app.out, "%s: %s is valid\n", d.file, clean(d.name()))
 			}
-			all = append(all, verdictOn{File: d.file, Line: d.line, Name: d.runbook.Name, Valid: err == nil, Errors: blames})
+			all = append(all, verdictOn{File: d.file, Line: d.line, Name: book.Name, Valid: err == nil, Errors: blames})
 		}
 	}
 	if s.app.format != "table" {

@@ -160,8 +160,8 @@ func TestManualTellsEverything(t *testing.T) {
 			t.Errorf("docs/cli.md does not tell of \"upkeep %s\"", c.Name())
 		}
 	}
-	for kind, keys := range kinds {
-		for _, key := range keys {
+	for kind, k := range kinds {
+		for _, key := range keysOf(k.make()) {
 			if !strings.Contains(manual, "`"+key+"`") {
 				t.Errorf("docs/cli.md does not tell of %s's key %s", kind, key)
 			}
