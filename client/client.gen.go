@@ -2497,7 +2497,7 @@ type RolloutWait struct {
 	// Example: stage
 	By string `json:"by,omitempty,omitzero"`
 
-	// Code Why, for programs: paused, veto, failed, halted, soak, digests, issue, path, approval, window, freeze, region, claim, gate, inconclusive, asking, under-way, unfit. More may come.
+	// Code Why, for programs: paused, veto, failed, halted, soak, digests, issue, path, approval, window, freeze, region, claim, gate, inconclusive, asking, under-way, run-waits, unfit. More may come.
 	//
 	// Example: soak
 	Code string `json:"code"`
@@ -7234,4 +7234,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 fd87cf5991512d1765a7c3bf0868a3cb880f328c7ae12c089637ed3b9b3bf21f.
+// From the document with the SHA-256 13e7c44c780cad52b73e657895b36e26f92edbe08cbf863210675cba1c1de044.

@@ -95,7 +95,7 @@ type RolloutApproval struct {
 // RolloutWait is an environment that waits, and why.
 type RolloutWait struct {
 	Environment string    `json:"environment" doc:"Which." example:"prod1"`
-	Code        string    `json:"code" doc:"Why, for programs: paused, veto, failed, halted, soak, digests, issue, path, approval, window, freeze, region, claim, gate, inconclusive, asking, under-way, unfit. More may come." example:"soak"`
+	Code        string    `json:"code" doc:"Why, for programs: paused, veto, failed, halted, soak, digests, issue, path, approval, window, freeze, region, claim, gate, inconclusive, asking, under-way, run-waits, unfit. More may come." example:"soak"`
 	By          string    `json:"by,omitempty" doc:"Who or what it waits for." example:"stage"`
 	Until       time.Time `json:"until,omitzero" doc:"Until when, if that is known."`
 	Text        string    `json:"text" doc:"Why, in a sentence." example:"the release soaks in stage until 2026-11-24 13:00:01 CET"`

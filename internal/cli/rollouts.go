@@ -234,6 +234,8 @@ func (a *app) rolloutHints(r *client.Rollout) (hints []string) {
 			add(`mend it, then "upkeep rollout retry %s %s"; or "upkeep rollout abort %s"`, r.Train, w.By, r.Train)
 		case "halted":
 			add(`"upkeep describe rollout %s" names its run; "upkeep describe run RUN" says what to do, and "upkeep resume SERVICE" goes on`, r.Train)
+		case "run-waits":
+			add(`"upkeep describe run %s" says more of the run`, w.By)
 		case "veto":
 			add(`"upkeep rollout lift-veto %s %s --reason …" lets it go on`, r.Train, r.Version)
 		case "paused":

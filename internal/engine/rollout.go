@@ -85,7 +85,14 @@ func tellRollout(tx store.Tx, r, moved run.Run, now time.Time) error {
 
 // tells reports whether a run has news for the rollout that has opened it.
 func tells(r, moved run.Run) bool {
-	return moved.Rollout != "" && (moved.State != r.State || moved.Halted() != r.Halted())
+	return moved.Rollout != "" && (moved.State != r.State || moved.Halted() != r.Halted() || waitsAnew(r, moved))
+}
+
+// waitsAnew reports whether a run waits for something else than before.
+func waitsAnew(r, moved run.Run) bool {
+	was, _ := r.Why()
+	is, _ := moved.Why()
+	return was.Code != is.Code || was.By != is.By || was.What != is.What || !was.Until.Equal(is.Until)
 }
 
 // steer does to a run what its rollout wants done. A run that has ended

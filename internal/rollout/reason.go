@@ -3,6 +3,8 @@ package rollout
 import (
 	"fmt"
 	"time"
+
+	"upkeep/internal/plan"
 )
 
 // Code is why an environment waits. The codes are part of the public interface.
@@ -27,6 +29,7 @@ const (
 	GateUndecided Code = "inconclusive" // By: the gate; What: what it said
 	GateAsked     Code = "asking"       // By: the gate
 	RunUnderWay   Code = "under-way"    // By: the run; What: its phase or gate
+	RunWaits      Code = "run-waits"    // By: the run; What: its phase; Run: why it waits, until Until
 	CantOpen      Code = "unfit"        // What: why a run can't be opened
 )
 
@@ -37,6 +40,7 @@ type Reason struct {
 	What       string
 	Until      time.Time
 	Have, Need int
+	Run        plan.Reason // of a run that waits: its own reason
 }
 
 // Wait is an environment that waits, and why.
@@ -89,20 +93,22 @@ func (r Reason) Words(lang string, zone *time.Location) string {
 	case ServiceBusy:
 		return say("run %s is working on service %s", "Lauf %s arbeitet am Dienst %s", r.By, r.What)
 	}
-	return r.gateWords(say, at)
+	return r.gateWords(lang, zone, say)
 }
 
 // gateWords says the reasons that lie with gates and runs.
-func (r Reason) gateWords(say func(en, de string, args ...any) string, at string) string {
+func (r Reason) gateWords(lang string, zone *time.Location, say func(en, de string, args ...any) string) string {
 	switch r.Code { //nolint:exhaustive // the others are said in Words
 	case GateFailed:
-		return say("gate %s does not pass: %s; it is asked again %s", "Prüfung %s besteht nicht: %s; sie wird %s wieder gefragt", r.By, r.What, at)
+		return say("gate %s does not pass: %s; it is asked again %s", "Prüfung %s besteht nicht: %s; sie wird %s wieder gefragt", r.By, r.What, r.Until.In(zone).Format("2006-01-02 15:04:05 MST"))
 	case GateUndecided:
 		return say("gate %s is inconclusive, and a person decides: %s", "Prüfung %s ist nicht eindeutig, ein Mensch entscheidet: %s", r.By, r.What)
 	case GateAsked:
 		return say("gate %s is being asked", "Prüfung %s wird gefragt", r.By)
 	case RunUnderWay:
 		return say("run %s of %s is under way", "Lauf %s von %s ist im Gange", r.By, r.What)
+	case RunWaits:
+		return say("run %s of %s waits: %s", "Lauf %s von %s wartet: %s", r.By, r.What, r.Run.Words(lang, zone))
 	case CantOpen:
 		return say("its run can't be opened: %s", "sein Lauf kann nicht beginnen: %s", r.What)
 	}

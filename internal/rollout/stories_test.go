@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/plan"
+	"upkeep/internal/run"
 	"upkeep/internal/window"
 )
 
@@ -175,5 +177,48 @@ func TestStories(t *testing.T) {
 	}
 	for name, tell := range stories {
 		t.Run(name, func(t *testing.T) { tell(t).golden(t, name) })
+	}
+}
+
+// What a phase's run waits for is said of the rollout, by the run's own words,
+// and is awaited; what the rollout itself has done to the run is not.
+func TestTellsWhatItsRunWaitsFor(t *testing.T) {
+	s := newStory(t, region(t), zed())
+	for len(s.opened) == 0 {
+		s.now = s.tick().Wake
+	}
+	id := s.r.OpenRuns()[0]
+	why := func(state run.State, by string, reason plan.Reason) string {
+		r := s.runs[id]
+		r.State, r.PausedBy, r.Waits = state, by, []plan.Wait{{Step: "g1.first", Reason: reason}}
+		s.runs[id] = r
+		s.tick()
+		w := s.r.Waits[0].Reason
+		return w.Words("en", berlin) + "; " + w.Words("de", berlin)
+	}
+	until := s.now.Add(time.Hour)
+	held := plan.Reason{Code: plan.Held, By: "user/eve", Name: "a new uplink", What: "name/cloud/region/dev", Thing: "region/dev", Until: until}
+	at := until.In(berlin).Format("2006-01-02 15:04:05 MST")
+	under := "run run-1 of phase backup is under way; Lauf run-1 von phase backup ist im Gange"
+	for _, c := range []struct {
+		state  run.State
+		by     string
+		reason plan.Reason
+		want   string
+	}{
+		{run.Waiting, "", held, "run run-1 of phase backup waits: user/eve holds region/dev until " + at + " at the latest: a new uplink; " +
+			"Lauf run-1 von phase backup wartet: user/eve hält region/dev bis spätestens " + at + ": a new uplink"},
+		{run.Paused, "user/bob", plan.Reason{Code: plan.Paused, By: "user/bob"}, "run run-1 of phase backup waits: paused by user/bob; Lauf run-1 von phase backup wartet: angehalten von user/bob"},
+		{run.Paused, s.r.who(), plan.Reason{Code: plan.Paused, By: s.r.who()}, under},
+		{run.Waiting, "", plan.Reason{Code: plan.Stale, What: "others-up"}, under},
+		{run.Working, "", held, under},
+	} {
+		if got := why(c.state, c.by, c.reason); got != c.want {
+			t.Errorf("of a run that is %s by %q for %s it says\n%s, want\n%s", c.state, c.by, c.reason.Code, got, c.want)
+		}
+	}
+	why(run.Waiting, "", held)
+	if next := s.tick(); next.Wake.After(until) {
+		t.Errorf("it looks again at %v, and what its run waits for is over at %v", next.Wake, until)
 	}
 }

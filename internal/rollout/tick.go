@@ -236,8 +236,20 @@ func (t *ticker) underWay(e Environment, st Standing) {
 		return
 	}
 	for _, name := range st.phasesRunning() {
-		t.wait(e, Reason{Code: RunUnderWay, By: st.Phases[name].Run, What: "phase " + name})
+		t.wait(e, t.runReason(st.Phases[name].Run, "phase "+name))
 	}
+}
+
+// runReason says of a run that it is under way, or what it waits for itself. A
+// pause that the rollout has handed on to it is told as the rollout's.
+func (t *ticker) runReason(id, what string) Reason {
+	r := t.w.Runs[id]
+	why, waits := r.Why()
+	if !waits || r.PausedBy == t.r.who() {
+		return Reason{Code: RunUnderWay, By: id, What: what}
+	}
+	why.Since, why.Until = why.Since.UTC(), why.Until.UTC() // as they are stored
+	return Reason{Code: RunWaits, By: id, What: what, Until: why.Until, Run: why}
 }
 
 func (s Standing) phasesRunning() (names []string) {

@@ -366,7 +366,7 @@ func (t *ticker) settle(d plan.Decision) {
 	if !t.midway() && (t.r.State == Paused || t.r.State == Waiting && t.shut()) {
 		t.r.Holds = nil // nothing is under way or to be brought back, and nothing starts soon
 	}
-	if t.r.State == Waiting && len(d.Waits) > 0 && t.worthTelling(d.Waits[0].Reason) && (len(before) == 0 || before[0].Reason.Code != d.Waits[0].Reason.Code) {
+	if t.r.State == Waiting && len(d.Waits) > 0 && t.r.worthTelling(d.Waits[0].Reason) && (len(before) == 0 || before[0].Reason.Code != d.Waits[0].Reason.Code) {
 		t.say(engineName, history.RunWaiting, d.Waits[0].Step, "waits: "+d.Waits[0].Reason.Words("en", t.r.Window.Recurrence.Zone()))
 	}
 	t.next.Wake = t.wake()
@@ -380,10 +380,20 @@ func (t *ticker) midway() bool {
 	return t.r.Made.Entered
 }
 
-// worthTelling reports whether a reason to wait belongs into the history: what
-// a runbook looks at again within seconds does not.
-func (t *ticker) worthTelling(r plan.Reason) bool {
-	return t.r.Book == nil || r.Code != plan.Backoff && r.Code != plan.Stale && r.Code != plan.Stopped && r.What != plan.FactWatched
+// worthTelling reports whether a reason to wait is told to others and belongs
+// into the history: what a runbook looks at again within seconds does not.
+func (r Run) worthTelling(why plan.Reason) bool {
+	return r.Book == nil || why.Code != plan.Backoff && why.Code != plan.Stale && why.Code != plan.Stopped && why.What != plan.FactWatched
+}
+
+// Why is why nothing of the run is under way, for whoever waits for it; false:
+// something is, it has ended, or it looks again within seconds.
+func (r Run) Why() (why plan.Reason, ok bool) {
+	if r.State != Waiting && r.State != Paused || len(r.Waits) == 0 {
+		return plan.Reason{}, false
+	}
+	why = r.Waits[0].Reason
+	return why, r.worthTelling(why)
 }
 
 // shut reports whether no window is open for what is left.

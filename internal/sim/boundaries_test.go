@@ -131,7 +131,7 @@ func rollBook() runbook.Book {
 	return runbook.Book{
 		Name:   "restart",
 		Budget: 30 * time.Minute,
-		Prove: []runbook.Check{{Step: runbook.Step{Name: "others-up", Kind: action.HTTP, On: runbook.Others, With: health}, Settle: time.Second}},
+		Prove:  []runbook.Check{{Step: runbook.Step{Name: "others-up", Kind: action.HTTP, On: runbook.Others, With: health}, Settle: time.Second}},
 		Member: runbook.Member{
 			Drain: []runbook.Step{{Name: "drain", Kind: action.Balance, On: runbook.Proxies, With: state("drain")}},
 			Do:    []runbook.Step{{Name: "restart", Kind: action.Command, On: runbook.Self, Command: "restart"}},

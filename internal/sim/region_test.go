@@ -69,6 +69,23 @@ func (c *landscape) waits(service string) (all []client.Wait) {
 	return all
 }
 
+// runWaits fails unless the rollout says of an environment why its run waits.
+func (c *landscape) runWaits(env, code string, words ...string) {
+	c.t.Helper()
+	for _, w := range c.rollout().Waits {
+		if w.Environment != env || w.Code != code {
+			continue
+		}
+		for _, part := range words {
+			if !strings.Contains(w.Text, part) {
+				c.t.Errorf("%s waits: %q, want %q in it", env, w.Text, part)
+			}
+		}
+		return
+	}
+	c.t.Errorf("of %s nothing is said of its run: %+v", env, c.rollout().Waits)
+}
+
 // Rule 8: a release's run in a region and who has claimed the region, or wants
 // something within it, keep each other out, and each is told of the other. What
 // its runbook claims it holds too.
@@ -100,6 +117,7 @@ func TestRolloutClaimsItsRegion(t *testing.T) {
 		if w := c.waits("api-prod"); len(w) == 0 || w[0].Code != "held" || w[0].By != "user/eve" || !strings.Contains(w[0].Words, "region/prod") || !strings.Contains(w[0].Words, "the uplink is rebuilt") {
 			c.t.Errorf("in a region that is claimed it waits for %+v", w)
 		}
+		c.runWaits("prod", "run-waits", "waits: user/eve holds region/prod until ", "the uplink is rebuilt")
 		c.must(eve.ReleaseClaim(ctx, held.ID, &client.ReleaseClaimParams{}))
 		c.later(2 * time.Hour)
 		c.brought("dev a", "stage a", "prod a")
