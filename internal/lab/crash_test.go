@@ -20,7 +20,7 @@ func TestKilledRunLeavesNothing(t *testing.T) {
 	t.Parallel()
 	const role = "UPKEEP_LAB_TO_BE_KILLED"
 	if os.Getenv(role) != "" {
-		l := New(t, 2, Base{})
+		l := New(t, 2, withSystemd)
 		l.Boot(t)
 		program := l.Command(t.Context(), "sleep", "1000")
 		if err := program.Start(); err != nil {
@@ -66,6 +66,7 @@ func TestKilledRunLeavesNothing(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("folder of the killed lab: %v", err)
 	}
+	noGroups(t, groupOf(dir))
 }
 
 // alive says whether a process runs; one that nobody has waited for does not.

@@ -4,10 +4,12 @@
 //
 // A server is an overlay on one cached Debian root, with process, mount, host
 // name and network namespaces of its own, started by a small PID 1 (init1) that
-// keeps one service running. Apt, dpkg, maintainer scripts, boot ids and
-// reboot(2) are the real ones. What is not: there is no systemd, the kernel and
-// the clock are the machine's, and the disk is memory, so that a power cut
-// kills every process but loses no write.
+// keeps one service running, or becomes Debian's systemd (Base.Systemd), in a
+// control group of its own. Apt, dpkg, maintainer scripts, boot ids and
+// reboot(2) are the real ones. What is not: the kernel and the clock are the
+// machine's, and the disk is memory, so that a power cut kills every process
+// but loses no write. Systemd knows that it is in a container: it may read and
+// not write what is the machine's kernel's.
 //
 //	off ── Boot ──▶ up ── reboot(2) inside ──▶ up, Boots()+1, /run empty
 //	 ▲               │

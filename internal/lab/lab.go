@@ -37,6 +37,10 @@ type Base struct {
 	Answers  []string          // to what those would ask, in the words of debconf-set-selections
 	Packages []Package         // published in Repo.Main and installed
 	Programs map[string]string // path on the server → file on the machine
+
+	// Systemd is PID 1 instead of the lab's own, and Boot waits for it.
+	// SetService and ServiceLog are without effect there. Debian must name it.
+	Systemd bool
 }
 
 // Lab is a network with servers, an apt repository and nothing else on it.
@@ -46,6 +50,7 @@ type Lab struct {
 
 	dir    string // mounts and files of this lab, removed with it
 	ns     *os.File
+	groups string          // where servers with systemd have their control groups; empty without them
 	ctx    context.Context // ends with the lab
 	cancel context.CancelFunc
 	undo   []func() error // last first
@@ -143,6 +148,11 @@ func (l *Lab) make(n int, base Base) error {
 	}
 	if err := l.makeNetwork(); err != nil {
 		return err
+	}
+	if base.Systemd {
+		if err := l.makeGroups(); err != nil {
+			return err
+		}
 	}
 	if err := l.startRepo(base.Packages); err != nil {
 		return err

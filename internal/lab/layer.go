@@ -13,10 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// baseName is the name of what all servers stand on, while it is made.
+const baseName = "base"
+
 // makeLayer makes what all servers of a lab have in common, as a layer over
 // the Debian root, and returns its folder.
 func (l *Lab) makeLayer(root, initProgram string, n int, base Base) (string, error) {
-	s, err := l.newServer("base", root, initProgram)
+	s, err := l.newServer(baseName, root, initProgram)
 	if err != nil {
 		return "", err
 	}
@@ -81,8 +84,17 @@ func (s *Server) setUp(n int) error {
 	if err := s.WriteFile("/usr/sbin/policy-rc.d", []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
 		return err
 	}
-	for _, name := range []string{"reboot", "shutdown", "lab-lock"} {
+	programs := []string{"lab-lock"}
+	if s.lab.groups == "" {
+		programs = append(programs, "reboot", "shutdown") // or else they are systemd's
+	}
+	for _, name := range programs {
 		if err := s.Install(s.init, "/usr/sbin/"+name); err != nil {
+			return err
+		}
+	}
+	for _, unit := range masked {
+		if err := s.WriteFile("/etc/systemd/system/"+unit, nil, 0o644); err != nil {
 			return err
 		}
 	}

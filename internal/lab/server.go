@@ -69,8 +69,14 @@ func (s *Server) Boot() error {
 		s.Kill()
 		return err
 	}
+	if s.systemd() {
+		return s.waitSystemd(ctx)
+	}
 	return nil
 }
+
+// systemd says whether the server has it.
+func (s *Server) systemd() bool { return s.lab.groups != "" && s.Name != baseName }
 
 // Kill cuts the power: every process is gone at once, without a last word.
 // Boot brings the server back with all that it had written.
@@ -317,6 +323,15 @@ func (s *Server) bootOnce() (again bool, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
+	}
+	if s.systemd() {
+		group, err := s.newGroup()
+		if err != nil {
+			return false, fmt.Errorf("boot: %w", err)
+		}
+		defer group.Close()
+		cmd.Args = append(cmd.Args, systemd...)
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
 	}
 	err = startIn(s.ns, cmd)
 	tell.Close()

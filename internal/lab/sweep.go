@@ -36,9 +36,13 @@ func sweep(labs string) error {
 	return nil
 }
 
-// remove unmounts all that is under dir, then removes it. As long as anything
+// remove removes the lab's control groups, unmounts all that is under dir, then
+// removes it. As long as anything
 // is mounted there it removes nothing.
 func remove(dir string) error {
+	if err := removeGroup(groupOf(dir)); err != nil {
+		return err
+	}
 	points, err := mountsUnder(dir)
 	if err != nil {
 		return err

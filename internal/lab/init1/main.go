@@ -3,7 +3,8 @@
 // init1 is PID 1 of a lab server, and, by the name it is called with, what
 // stands in for the programs that PID 1 is spoken to with:
 //
-//	lab-init   boots the root it is given, then keeps one service running
+//	lab-init   boots the root it is given, then keeps one service running, or
+//	           becomes the systemd that it is told
 //	reboot     asks PID 1 for a reboot, as /sbin/reboot does
 //	shutdown   the same for "shutdown -r now"
 //	lab-lock   holds the locks of dpkg until it is killed
@@ -50,8 +51,8 @@ func boot(args []string) error {
 	if os.Getpid() != 1 {
 		return errors.New("not PID 1 of a namespace")
 	}
-	if len(args) != 2 {
-		return errors.New("usage: lab-init root hostname")
+	if len(args) < 2 {
+		return errors.New("usage: lab-init root hostname [systemd argument…]")
 	}
 	if err := enterRoot(args[0]); err != nil {
 		return err
@@ -73,6 +74,9 @@ func boot(args []string) error {
 	}
 	if err := ready.Close(); err != nil {
 		return fmt.Errorf("tell the lab: %w", err)
+	}
+	if len(args) > 2 {
+		return become(args[2:])
 	}
 	supervise()
 	return nil
