@@ -80,8 +80,11 @@ func ended(o action.Order, exit process.Exit, output string, never error) action
 	switch {
 	case exit.GaveUp:
 		what := fmt.Sprintf("%s was stopped after %s", deed(o), o.Timeout)
-		if o.Kind == action.Playbook {
+		switch o.Kind { //nolint:exhaustive // the others have nothing to add
+		case action.Playbook:
 			what += ": " + playbookFailed(output)
+		case action.Unit, action.Container:
+			what += "; what it had asked for may still be under way"
 		}
 		return fail("%s", what)
 	case !exit.Known:
@@ -103,8 +106,11 @@ func ended(o action.Order, exit process.Exit, output string, never error) action
 
 // reason is what a command has said of its failure.
 func reason(o action.Order, output string) string {
-	if o.Kind == action.Playbook {
+	switch o.Kind { //nolint:exhaustive // the others speak for themselves
+	case action.Playbook:
 		return playbookFailed(output)
+	case action.Unit:
+		return unitFailed(output)
 	}
 	return lastLines(output)
 }

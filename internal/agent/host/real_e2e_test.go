@@ -4,6 +4,7 @@ package host_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -29,13 +30,24 @@ type real struct {
 	orders int
 }
 
+// service is the name of the agent's service. Each has its own: what an order
+// leaves behind, such as a connection, stays in the agent's.
+func service(o action.Order, adopt bool) string {
+	return fmt.Sprintf("agent-%d-%t.service", o.Attempt, adopt)
+}
+
 // newReal makes n servers. The hands are on the first, whose owner's file is
 // given.
 func newReal(t *testing.T, n int, file string) (*real, *lab.Lab) {
 	t.Helper()
-	l := lab.New(t, n, lab.Base{Debian: realParts, Programs: map[string]string{handsProgram: os.Args[0]}})
+	l := lab.New(t, n, lab.Base{Debian: realParts, Systemd: true, Programs: map[string]string{handsProgram: os.Args[0]}})
 	l.Boot(t)
 	r := &real{T: t, Server: l.Servers[0]}
+	t.Cleanup(func() {
+		if log, err := r.Exec("journalctl", "-n", "50", "--no-pager"); t.Failed() && err == nil {
+			t.Logf("its journal:\n%s", log)
+		}
+	})
 	write(t, r.Server, ownersFile, file, 0o644)
 	return r, l
 }
@@ -65,13 +77,14 @@ func (r *real) order(kind action.Kind, pairs ...string) action.Order {
 	return o
 }
 
-// send sends an agent on an errand.
+// send sends an agent on an errand: as a service of systemd, as the agent is.
 func (r *real) send(o action.Order, adopt bool) (answer, error) {
 	text, err := json.Marshal(errand{Dir: "/var/lib/upkeep", File: ownersFile, Order: o, Adopt: adopt})
 	if err != nil {
 		return answer{}, err
 	}
-	cmd, err := r.Command(r.Context(), "sh", "-c", `echo $$ >/run/hands.pid; exec "$@"`, "sh", "env", "HOST_TEST_AGENT="+string(text), handsProgram)
+	cmd, err := r.Command(r.Context(), "systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit="+service(o, adopt), "--property=KillMode=process",
+		"--setenv=HOST_TEST_AGENT="+string(text), handsProgram)
 	if err != nil {
 		return answer{}, err
 	}
@@ -104,7 +117,7 @@ func (r *real) expect(o action.Order, a answer, want action.Outcome, says ...str
 	if !ok {
 		r.Errorf("%v: %s %s, want %s with %q: %s\n%s", o.With, a.Error, a.Result.Outcome, want, says, a.Result.Reason, a.Result.Output)
 	}
-	r.Logf("%v: %s: %s", o.With, a.Result.Outcome, a.Result.Reason)
+	r.Logf("%v: %s: %s\n%s", o.With, a.Result.Outcome, a.Result.Reason, a.Result.Output)
 }
 
 // killed has an agent begin an order and kills it, with -9, when under way says
@@ -117,7 +130,7 @@ func (r *real) killed(o action.Order, underWay func() bool, then func()) answer 
 		ended <- err
 	}()
 	r.until("the order to be under way", underWay)
-	must(r.T, r.Server, "sh", "-c", `kill -9 "$(cat /run/hands.pid)"`)
+	must(r.T, r.Server, "sh", "-c", `kill -9 "$(systemctl show --value -p MainPID `+service(o, false)+`)"`)
 	if err := <-ended; err == nil {
 		r.Fatal("it ended before it was killed")
 	}

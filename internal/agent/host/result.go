@@ -24,6 +24,9 @@ const (
 func (h *Hands) finish(ctx context.Context, o action.Order, memo json.RawMessage, exit process.Exit, never error) (action.Result, error) {
 	out := process.Output(h.dir(o.Key()), parseTail)
 	switch {
+	case o.Kind == action.Unit && exit.Known && exit.Code != 0:
+		out += h.unitLog(ctx, o.With["unit"], out)
+		return ended(o, exit, out, never), ctx.Err()
 	case o.Kind.OnHost():
 		return ended(o, exit, out, never), nil
 	case o.Kind == action.Observe:
