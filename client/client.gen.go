@@ -423,7 +423,7 @@ type Clash struct {
 	// End Until when.
 	End time.Time `json:"end"`
 
-	// Kind claim: more than one wants it at once. places: more want a place of it than it has. freeze: freezes leave too little of a window. unable: its run can't be opened.
+	// Kind claim: more than one wants it at once. places: more want a place of it than it has. freeze: freezes leave too little of a window. unable: its run can't be opened. anytime: the last of who, a rollout in an environment without a window, may begin at any time, so also then; only the first time is told. More may come.
 	//
 	// Example: claim
 	Kind string `json:"kind"`
@@ -456,7 +456,7 @@ type Clash struct {
 	// Example: server/ctl1
 	What string `json:"what,omitempty,omitzero"`
 
-	// Who The schedules that want it, as SERVER/NAME or SERVICE/NAME, the first ten.
+	// Who Who wants it: schedules, as SERVER/NAME or SERVICE/NAME, claims and rollouts; the first ten.
 	//
 	// Example: ["api-extension/weekly","ctl1/weekend"]
 	Who []string `json:"who"`
@@ -7234,4 +7234,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 13e7c44c780cad52b73e657895b36e26f92edbe08cbf863210675cba1c1de044.
+// From the document with the SHA-256 11a2fdd6bda536e5fcde474f28d6d49abce2fe7edda1e3618c258c55236b80f4.

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -195,6 +196,31 @@ func TestClashesOfClaimsAndRollouts(t *testing.T) {
 	}
 	if len(l.Items) != 3 {
 		t.Errorf("%d clashes: %+v", len(l.Items), l.Items)
+	}
+
+	// Without a window the rollout may begin at any time: it meets the schedule
+	// and who holds what it wants, each once, and never itself.
+	_, err = h.member.PutTrain(ctx, "cloud", client.TrainInput{
+		Environments: []client.TrainEnvironment{{Name: "prod", Region: true, Soak: "1h"}, {Name: "later", After: "prod", Soak: "1h"}},
+		Phases:       []client.TrainPhase{{Name: "api", Service: "api", Runbook: "restart"}},
+	}, nil)
+	h.must(err)
+	l, err = h.viewer.ListClashes(ctx, &client.ListClashesParams{Days: 14})
+	h.must(err)
+	var met []string
+	for _, c := range l.Items {
+		if c.Kind == "anytime" {
+			met = append(met, c.What+": "+strings.Join(c.Who, ", "))
+		}
+	}
+	slices.Sort(met)
+	const later = "rollout of R1 in later of train cloud"
+	if want := []string{
+		"region/prod: claim of user/mara, " + prod,
+		"server/ctl1: claim of user/mara, " + later, "server/ctl1: claim of user/mara, " + prod,
+		"server/ctl1: ctl1/weekend, " + later, "server/ctl1: ctl1/weekend, " + prod,
+	}; !slices.Equal(met, want) {
+		t.Errorf("it may meet\n%s, want\n%s", strings.Join(met, "\n"), strings.Join(want, "\n"))
 	}
 }
 

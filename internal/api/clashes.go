@@ -21,11 +21,11 @@ type Clashes struct {
 
 // Clash is that not all can have what they want at one time. They wait for each other; nothing is disrupted twice.
 type Clash struct {
-	Kind   string    `json:"kind" doc:"claim: more than one wants it at once. places: more want a place of it than it has. freeze: freezes leave too little of a window. unable: its run can't be opened." example:"claim"`
+	Kind   string    `json:"kind" doc:"claim: more than one wants it at once. places: more want a place of it than it has. freeze: freezes leave too little of a window. unable: its run can't be opened. anytime: the last of who, a rollout in an environment without a window, may begin at any time, so also then; only the first time is told. More may come." example:"claim"`
 	What   string    `json:"what,omitempty" doc:"What is wanted." example:"server/ctl1"`
 	Start  time.Time `json:"start" doc:"From when."`
 	End    time.Time `json:"end" doc:"Until when."`
-	Who    []string  `json:"who" doc:"The schedules that want it, as SERVER/NAME or SERVICE/NAME, the first ten." example:"[\"api-extension/weekly\",\"ctl1/weekend\"]"`
+	Who    []string  `json:"who" doc:"Who wants it: schedules, as SERVER/NAME or SERVICE/NAME, claims and rollouts; the first ten." example:"[\"api-extension/weekly\",\"ctl1/weekend\"]"`
 	More   int       `json:"more,omitempty" doc:"How many more." example:"2"`
 	Most   int       `json:"most" doc:"How many want it at once." example:"2"`
 	Places int       `json:"places" doc:"How many can have it." example:"1"`

@@ -199,7 +199,8 @@ func (a *app) clashesCommand() *cobra.Command {
 same server, service, name or place of a group at once, or what somebody holds by
 hand then, or a rollout on its way there, and by how much they do not fit one
 after the other; which windows freezes leave no time of; and which
-runs could not be opened. Nothing breaks by a clash: one waits for the other.`,
+runs could not be opened. A rollout in an environment without a window may begin
+at any time: whom it may meet is said once. Nothing breaks by a clash: one waits for the other.`,
 		Example: `  upkeep clashes
   upkeep clashes --days 31 -o json`,
 		Args: takes(0, 0),
@@ -253,6 +254,10 @@ func clashWords(c client.Clash) string {
 		return c.Short + " short: frozen, " + c.Why
 	case c.Kind == "unable":
 		return "no run could be opened: " + c.Why
+	case c.Kind == "anytime" && c.Short != "":
+		return fmt.Sprintf("the last may begin at any time; if it does then, %s short", c.Short)
+	case c.Kind == "anytime":
+		return "the last may begin at any time"
 	case c.Short != "":
 		return fmt.Sprintf("%d want %d at once, %s short", c.Most, c.Places, c.Short)
 	}

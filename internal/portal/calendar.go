@@ -105,6 +105,8 @@ func (v *visit) clash(c run.Clash, zone *time.Location) string {
 		return v.T("clash.freeze", when, who, c.Why)
 	case c.Kind == run.ClashUnable:
 		return v.T("clash.unable", when, who, c.Why)
+	case c.Kind == run.ClashAnytime:
+		return v.T("clash.anytime", when, who, c.What)
 	case c.Short > 0:
 		return v.T("clash.short", when, who, c.What, c.Places, v.took(c.Short, false))
 	}

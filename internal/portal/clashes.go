@@ -37,6 +37,10 @@ func (v *visit) outcome(c run.Clash) (look, text string) {
 		return "failed", v.T("clashes.unable")
 	case c.Kind == run.ClashFreeze:
 		return "warning", v.T("clashes.freeze")
+	case c.Kind == run.ClashAnytime && c.Short > 0:
+		return "warning", v.T("clashes.anytime-short", v.took(c.Short, false))
+	case c.Kind == run.ClashAnytime:
+		return "waiting", v.T("clashes.anytime")
 	case c.Short > 0:
 		return "warning", v.T("clashes.short", v.took(c.Short, false))
 	}

@@ -11,8 +11,9 @@ import (
 
 // Bookings are the next windows of the environments in a project that the
 // release has not come to yet, as far as the time until the given one, with the
-// keys of all that their runs claim. The soaks before them count; approvals and
-// gates are taken for given.
+// keys of all that their runs claim; of an environment without a window, all the
+// time from when it may begin. The soaks before them count; approvals and gates
+// are taken for given.
 func (r Rollout) Bookings(w World, project string, until time.Time) (all []run.Booking) {
 	if r.State.Ended() || r.AbortedBy != "" || w.Release.Veto != nil {
 		return nil
@@ -41,6 +42,10 @@ func (r Rollout) Bookings(w World, project string, until time.Time) (all []run.B
 		if !due || r.project(e) != project {
 			continue
 		}
+		if e.Window.Recurrence.IsZero() && begin.Before(until) {
+			one.Anytime, one.Open = true, window.Span{Start: begin, End: until}
+			all = append(all, one)
+		}
 		for _, span := range spans {
 			one.Open = span
 			all = append(all, one)
@@ -50,7 +55,7 @@ func (r Rollout) Bookings(w World, project string, until time.Time) (all []run.B
 }
 
 // windows are as many occurrences of an environment's window as the work takes.
-// One that is always open has none: its runs begin when their claims are free.
+// One that is always open has none: its runs begin when nothing else forbids it.
 func (r Rollout) windows(e Environment, from, until time.Time, need time.Duration) []window.Span {
 	if e.Window.Recurrence.IsZero() || !from.Before(until) {
 		return nil
@@ -63,15 +68,20 @@ func (r Rollout) windows(e Environment, from, until time.Time, need time.Duratio
 // false: none is, or none can be.
 func (r Rollout) booking(w World, e Environment) (one run.Booking, due bool) {
 	t := ticker{r: r, w: w}
+	one.Rollout = r.ID
 	one.Who = "rollout of " + r.Version + " in " + r.at(e.Name)
 	v, project := r.values(w, e), r.project(e)
+	in := e.Window
+	if in.Recurrence.IsZero() {
+		in = always(w.Now)
+	}
 	for _, p := range w.Train.Train.PhasesOf(e) {
 		does := v.work(p.Service, p.Runbook, p.Params)
 		if was := r.Standings[e.Name].Phases[p.Name]; was.Stage == plan.Done && was.Wanted == does.text() {
 			continue
 		}
 		s, found := w.Services[project+"/"+does.service]
-		planned, _, err := t.bookRun(project, does, s, found, run.Opening{ID: "booking", Target: s.Target, Window: e.Window, Claims: t.regionOf(e, does)})
+		planned, _, err := t.bookRun(project, does, s, found, run.Opening{ID: "booking", Target: s.Target, Window: in, Claims: t.regionOf(e, does)})
 		if err != nil {
 			continue // it is told when the run is opened
 		}

@@ -15,13 +15,15 @@ import (
 // Booking is that a schedule or a rollout may disrupt in one of its windows, or
 // that something is held by hand.
 type Booking struct {
-	Who    string // for people: web-1/weekend
-	Held   bool   // it has what it wants, whatever freezes say
-	Open   window.Span
-	Need   time.Duration // about how long it needs what it claims
-	Whole  []string      // what it claims whole, by what people call it
-	Within []string      // what it works within, as others may
-	Places []string      // of what it takes one place
+	Who     string // for people: web-1/weekend
+	Rollout string // of whose environments it is one: they come one after the other; empty: of none
+	Held    bool   // it has what it wants, whatever freezes say
+	Anytime bool   // it has no window: it may begin at any time in Open
+	Open    window.Span
+	Need    time.Duration // about how long it needs what it claims
+	Whole   []string      // what it claims whole, by what people call it
+	Within  []string      // what it works within, as others may
+	Places  []string      // of what it takes one place
 }
 
 // ClashKind is a sort of clash; part of the public interface.
@@ -29,10 +31,11 @@ type ClashKind string
 
 // The kinds of clashes.
 const (
-	ClashClaim  ClashKind = "claim"  // more than one wants it at once
-	ClashPlaces ClashKind = "places" // more want a place of it at once than it has
-	ClashFreeze ClashKind = "freeze" // freezes leave too little of a window
-	ClashUnable ClashKind = "unable" // its run can't be opened
+	ClashClaim   ClashKind = "claim"   // more than one wants it at once
+	ClashPlaces  ClashKind = "places"  // more want a place of it at once than it has
+	ClashFreeze  ClashKind = "freeze"  // freezes leave too little of a window
+	ClashUnable  ClashKind = "unable"  // its run can't be opened
+	ClashAnytime ClashKind = "anytime" // who is named last may begin at any time, so also then
 )
 
 // Clash is that not all can have what they want in one time.
@@ -62,9 +65,14 @@ func Clashes(all []Booking, places map[string]int, freezes []window.Freeze) (fou
 		}
 		return wanted[what]
 	}
+	var anytime, timed []Booking
 	all = slices.Clone(all)
 	for i := range all {
 		b := &all[i]
+		if b.Anytime {
+			anytime = append(anytime, *b)
+			continue
+		}
 		free := b.Open
 		if !b.Held {
 			free = window.Longest(b.Open, freezes)
@@ -75,6 +83,7 @@ func Clashes(all []Booking, places map[string]int, freezes []window.Freeze) (fou
 			continue
 		}
 		b.Open = free
+		timed = append(timed, *b)
 		for _, what := range b.Whole {
 			w := of(what)
 			w.whole++
@@ -90,6 +99,7 @@ func Clashes(all []Booking, places map[string]int, freezes []window.Freeze) (fou
 			w.by = append(w.by, want{b, true})
 		}
 	}
+	found = append(found, meetings(anytime, timed)...)
 	for what, w := range wanted {
 		for _, c := range w.clashes() {
 			c.What = what

@@ -163,6 +163,46 @@ func TestClashesSayByHowMuch(t *testing.T) {
 	}
 }
 
+// Who has no window may begin at any time: it is told once whom it may meet,
+// and by how much both do not fit into the other's window.
+func TestClashesOfWhatMayBeginAtAnyTime(t *testing.T) {
+	anytime := Booking{Who: "R1 in dev", Rollout: "r1", Anytime: true, Open: minutes(30, 600), Need: 40 * time.Minute, Whole: []string{"service/api"}, Within: []string{"region/dev"}}
+	weekly := func(from int, what string) Booking {
+		return Booking{Who: "api/weekly", Open: minutes(from, from+60), Need: 30 * time.Minute, Whole: []string{what}}
+	}
+	within := weekly(90, "service/web")
+	within.Within = []string{"service/api"}
+	held := weekly(0, "region/dev")
+	held.Who, held.Held = "claim of bob", true
+	second, third := anytime, anytime
+	second.Who, second.Open, third.Who, third.Rollout, third.Open = "R1 in stage", minutes(100, 600), "R2 in dev", "r2", minutes(200, 700)
+	for _, c := range []struct {
+		name string
+		with []Booking
+		want string
+	}{
+		{"a window twice", []Booking{weekly(300, "service/api"), weekly(60, "service/api")}, "service/api 60-120 api/weekly, R1 in dev, 10m0s short"},
+		{"what works within it", []Booking{within}, "service/api 90-150 api/weekly, R1 in dev, 10m0s short"},
+		{"the half of a window that is left", []Booking{weekly(0, "region/dev")}, "region/dev 30-60 api/weekly, R1 in dev, 10m0s short"},
+		{"a claim", []Booking{held}, "region/dev 30-60 claim of bob, R1 in dev, 0s short"},
+		{"before it may begin", []Booking{weekly(-60, "service/api")}, ""},
+		{"something else", []Booking{weekly(60, "service/web")}, ""},
+		{"its own later environment", []Booking{second}, ""},
+		{"another rollout", []Booking{third}, "service/api 200-600 R2 in dev, R1 in dev, 0s short"},
+	} {
+		got := ""
+		for _, found := range Clashes(append([]Booking{anytime}, c.with...), nil, nil) {
+			if found.Kind != ClashAnytime {
+				t.Errorf("%s: %+v", c.name, found)
+			}
+			got += fmt.Sprintf("%s %.0f-%.0f %s, %s, %v short", found.What, found.Span.Start.Sub(minute(0)).Minutes(), found.Span.End.Sub(minute(0)).Minutes(), found.Who[0], found.Who[1], found.Short)
+		}
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 // BenchmarkClashes is a fleet of 100,000 servers in groups of four, which are
 // all open in the same four hours twice.
 func BenchmarkClashes(b *testing.B) {
