@@ -121,7 +121,7 @@ func deed(o action.Order) string {
 	case action.Unit:
 		return fmt.Sprintf("systemctl for the unit %q", o.With["unit"])
 	case action.Container:
-		return fmt.Sprintf("what was to be done with the container %q", o.With["container"])
+		return fmt.Sprintf("the %s of the container %q", o.With["do"], o.With["container"])
 	case action.Playbook:
 		return fmt.Sprintf("the playbook %q", o.With["playbook"])
 	}

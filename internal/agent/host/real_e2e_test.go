@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	handsProgram = "/usr/local/bin/hands" // this test binary, on a server of the lab
-	ownersFile   = "/etc/upkeep/agent.yaml"
+	handsProgram   = "/usr/local/bin/hands" // this test binary, on a server of the lab
+	serviceProgram = "/usr/local/bin/service"
+	ownersFile     = "/etc/upkeep/agent.yaml"
 )
 
 // realParts are what the hands are tried on, as Debian packages them. One list,
@@ -40,7 +41,9 @@ func service(o action.Order, adopt bool) string {
 // given.
 func newReal(t *testing.T, n int, file string) (*real, *lab.Lab) {
 	t.Helper()
-	l := lab.New(t, n, lab.Base{Debian: realParts, Systemd: true, Programs: map[string]string{handsProgram: os.Args[0]}})
+	l := lab.New(t, n, lab.Base{Debian: realParts, Systemd: true, Programs: map[string]string{
+		handsProgram: os.Args[0], serviceProgram: lab.GoBuild(t, "upkeep/internal/agent/host/testdata/service"),
+	}})
 	l.Boot(t)
 	r := &real{T: t, Server: l.Servers[0]}
 	t.Cleanup(func() {
