@@ -81,7 +81,7 @@ func TestGroupsWindowForNodes(t *testing.T) {
 	h, ctx := newHouse(t), t.Context()
 	g, err := h.member.PutGroup(ctx, "core-os", client.GroupInput{RRule: weekly, Duration: "4h"}, nil)
 	h.must(err)
-	if g.Window.RRule != weekly || g.Window.Duration != "4h" || !strings.Contains(g.Window.Words, "Saturday") {
+	if g.Window.RRule != weekly || g.Window.Duration != "4h" || !strings.Contains(g.Window.Words, day.String()) {
 		t.Errorf("made %+v", g)
 	}
 	for body, field := range map[string]string{

@@ -39,8 +39,15 @@ type house struct {
 }
 
 const (
-	weekly = "DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"
-	yearly = "DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=YEARLY;UNTIL=20270101T000000Z"
+	saturdays = "DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=WEEKLY;BYDAY=SA"
+	yearly    = "DTSTART;TZID=Europe/Berlin:20260103T023000 RRULE:FREQ=YEARLY;UNTIL=20270101T000000Z"
+)
+
+// weekly is a rule of a day that is three days off, whenever that is: what is to
+// wait for a window must not find it open for two hours of each week.
+var (
+	day    = time.Now().AddDate(0, 0, 3).Weekday()
+	weekly = fmt.Sprintf("DTSTART;TZID=Europe/Berlin:202601%02dT023000 RRULE:FREQ=WEEKLY;BYDAY=%s", 4+int(day), strings.ToUpper(day.String()[:2]))
 )
 
 func newHouse(t testing.TB, options ...api.Option) *house {

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,10 +41,6 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	berlin, err := time.LoadLocation("Europe/Berlin")
-	if err != nil {
-		t.Fatal(err)
-	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
@@ -63,14 +60,55 @@ func TestScripts(t *testing.T) {
 			env.Setenv("UPKEEP_CA", p.server.CAFile())
 			env.Setenv("TZ", "Europe/Berlin")
 			env.Setenv("HOME", env.WorkDir)
-			// An hour of Berlin's day whose windows are closed now, whenever now is.
-			env.Setenv("LATER", time.Now().In(berlin).Add(12*time.Hour).Format("15"))
-			return nil
+			return setTimes(env, time.Now())
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": scriptExit, "agent": scriptAgent, "poll": scriptPoll, "stopserver": scriptStopServer,
 		},
 	})
+}
+
+// setTimes fills in the script's files, and gives the script, words for times
+// of Berlin that are as far from now as they say, whenever that is: a window that
+// is to be closed must not be open for an hour of each week.
+func setTimes(env *testscript.Env, now time.Time) error {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		return err
+	}
+	day := func(n int) string { return now.In(berlin).AddDate(0, 0, n).Weekday().String() }
+	later := "20"
+	if now.In(berlin).Hour() >= 12 {
+		later = "04"
+	}
+	words := []string{
+		"DAY2", day(2), "DAY3", day(3), "DAY4", day(4), // a day of the week, in so many days
+		"LATER", later, // an hour of every day, hours from now
+		"SINCE", now.Add(-time.Hour).UTC().Format("20060102T150405Z"), // an hour ago
+	}
+	var fill []string
+	for pair := range slices.Chunk(words, 2) {
+		env.Setenv(pair[0], pair[1])
+		fill = append(fill, "$"+pair[0], pair[1])
+	}
+	files, err := os.ReadDir(env.WorkDir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.IsDir() {
+			continue
+		}
+		name := filepath.Join(env.WorkDir, f.Name())
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, []byte(strings.NewReplacer(fill...).Replace(string(text))), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scriptExit runs a command that must end with an exit code: exit 3 upkeep get server nope
