@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -49,18 +50,14 @@ func (a *app) versionCommand() *cobra.Command {
 func (a *app) whoamiCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "whoami", Short: "Whose token is used, and what it may do", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			me, err := ask(cmd.Context(), s.Whoami)
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			me, err := ask(ctx, s.Whoami)
 			if err != nil {
 				return err
 			}
 			return a.show(me, func(w io.Writer) {
 				pairs(w, "Name", clean(me.Name), "Role", string(me.Role), "Project", first(me.Project, "all"), "Server", s.server)
 			})
-		},
+		}),
 	}
 }

@@ -30,23 +30,19 @@ func (a *app) deleteCommand() *cobra.Command {
 	schedule := &cobra.Command{
 		Use: "schedule SERVER/NAME", Short: "Remove a schedule; the run that it has open is aborted",
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			sc, err := s.findSchedule(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			sc, err := s.findSchedule(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			err = remove(cmd.Context(), func(ctx context.Context, key string) error {
+			err = remove(ctx, func(ctx context.Context, key string) error {
 				return s.DeleteSchedule(ctx, sc.ID, &client.DeleteScheduleParams{IdempotencyKey: key})
 			})
 			if err != nil {
 				return err
 			}
 			return a.say("schedule %s deleted", refOf(*sc))
-		},
+		}),
 	}
 	freeze := &cobra.Command{
 		Use: "freeze ID", Short: "Lift a freeze; what waited for its end goes on",
@@ -61,17 +57,13 @@ func (a *app) deleteCommand() *cobra.Command {
 
 // deleting is a command that removes one thing and says so.
 func (a *app) deleting(what string, request func(ctx context.Context, s *session, ref, key string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		s, err := a.connect()
-		if err != nil {
-			return err
-		}
-		err = remove(cmd.Context(), func(ctx context.Context, key string) error { return request(ctx, s, args[0], key) })
+	return a.with(func(ctx context.Context, s *session, args []string) error {
+		err := remove(ctx, func(ctx context.Context, key string) error { return request(ctx, s, args[0], key) })
 		if err != nil {
 			return err
 		}
 		return a.say("%s %s deleted", what, args[0])
-	}
+	})
 }
 
 // say confirms to a person; programs have the exit code.
@@ -93,13 +85,9 @@ with the commands that are to be run on the host.`,
 		Example: `  upkeep enrol web-1
   upkeep enrol web-1 --image debian-12`,
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			return s.enrol(cmd.Context(), args[0], image)
-		},
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			return s.enrol(ctx, args[0], image)
+		}),
 	}
 	cmd.Flags().StringVar(&image, "image", "", "what it was made from: CHANNEL:VERSION, or CHANNEL for its active image")
 	return cmd

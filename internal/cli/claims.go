@@ -15,21 +15,13 @@ import (
 func (a *app) getClaims() *cobra.Command {
 	return &cobra.Command{
 		Use: "claims", Aliases: []string{"claim"}, Short: "What is held: by runs, by hand, and by nodes that restart themselves", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			all, err := s.claims(ctx, false)
 			if err != nil {
 				return err
 			}
-			all, err := s.claims(cmd.Context(), false)
-			if err != nil {
-				return err
-			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note("Nothing is held.")
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.claimTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, "Nothing is held.", a.claimTable)
+		}),
 	}
 }
 
@@ -126,23 +118,19 @@ back itself: "upkeep abort" ends a run. "upkeep get claims" has the names and id
 		Example: `  upkeep release server/web-1
   upkeep release node/0123456789abcdef`,
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			c, err := s.claimNamed(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			c, err := s.claimNamed(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			err = remove(cmd.Context(), func(ctx context.Context, key string) error {
+			err = remove(ctx, func(ctx context.Context, key string) error {
 				return s.ReleaseClaim(ctx, c.ID, &client.ReleaseClaimParams{IdempotencyKey: key})
 			})
 			if err != nil {
 				return err
 			}
 			return a.say("%s released, which %s held", args[0], c.By)
-		},
+		}),
 	}
 }
 
@@ -204,19 +192,15 @@ at any time: whom it may meet is said once. Nothing breaks by a clash: one waits
 		Example: `  upkeep clashes
   upkeep clashes --days 31 -o json`,
 		Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.Clashes, error) {
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			all, err := ask(ctx, func(ctx context.Context) (*client.Clashes, error) {
 				return s.ListClashes(ctx, &client.ListClashesParams{Project: s.project, Days: days})
 			})
 			if err != nil {
 				return err
 			}
 			return a.show(all, func(w io.Writer) { a.tellClashes(w, all) })
-		},
+		}),
 	}
 	cmd.Flags().Int64Var(&days, "days", 14, "how many days are looked through, up to 31")
 	return cmd

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,6 +83,17 @@ type session struct {
 	server  string // URL
 	project string // empty: the token's own
 	ca      string // file; empty: the system's authorities
+}
+
+// with is a command that begins by connecting.
+func (a *app) with(run func(ctx context.Context, s *session, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		s, err := a.connect()
+		if err != nil {
+			return err
+		}
+		return run(cmd.Context(), s, args)
+	}
 }
 
 // connect finds out which server is meant and whose token is used. Nothing is sent yet.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -25,31 +26,23 @@ func (a *app) describeCommand() *cobra.Command {
 	server := &cobra.Command{
 		Use: "server NAME", Aliases: []string{"servers"}, Short: "A server: its system, updates, schedules and open runs",
 		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			server, err := s.findServer(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			server, err := s.findServer(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(server, func(w io.Writer) { a.tellServer(w, server) })
-		},
+		}),
 	}
 	run := &cobra.Command{
 		Use: "run RUN|SERVER|SERVICE", Aliases: []string{"runs"}, Short: "A run: its plan, what waits, and its result",
 		Args: takes(1, 1), ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			run, err := s.findRun(ctx, args[0], true)
 			if err != nil {
 				return err
 			}
-			run, err := s.findRun(cmd.Context(), args[0], true)
-			if err != nil {
-				return err
-			}
-			users, err := s.usersLine(cmd.Context(), run)
+			users, err := s.usersLine(ctx, run)
 			if err != nil {
 				return err
 			}
@@ -57,22 +50,18 @@ func (a *app) describeCommand() *cobra.Command {
 				a.tellRun(w, run)
 				fmt.Fprint(w, users)
 			})
-		},
+		}),
 	}
 	schedule := &cobra.Command{
 		Use: "schedule SERVER/NAME", Aliases: []string{"schedules"}, Short: "A schedule: its next windows and its policy",
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			sc, err := s.findSchedule(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			sc, err := s.findSchedule(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(sc, func(w io.Writer) { a.tellSchedule(w, sc) })
-		},
+		}),
 	}
 	cmd.AddCommand(server, run, schedule, a.describeService(), a.describeRunbook(), a.describeTrain(), a.describeRollout(), a.describePolicy(), a.describeGroup(), a.describeImage())
 	return cmd

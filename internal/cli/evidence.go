@@ -24,24 +24,20 @@ gap, never as good.
 		Example: `  upkeep evidence api-extension
   upkeep evidence api-extension -o json`,
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			run, err := s.findRun(cmd.Context(), args[0], true)
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			run, err := s.findRun(ctx, args[0], true)
 			if err != nil {
 				return err
 			}
 			if run.Runbook == "" {
 				return notFoundf("run %s updates a server: nobody asks what its users see", run.ID)
 			}
-			e, err := s.evidence(cmd.Context(), run.ID)
+			e, err := s.evidence(ctx, run.ID)
 			if err != nil {
 				return err
 			}
 			return a.show(e, func(w io.Writer) { a.tellEvidence(w, run, e) })
-		},
+		}),
 	}
 }
 

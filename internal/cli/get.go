@@ -51,35 +51,27 @@ func (a *app) getServers() *cobra.Command {
   upkeep get servers --old-image
   upkeep get servers --image debian-12:2026.10`,
 		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			if len(args) == 1 {
-				server, err := s.findServer(cmd.Context(), args[0])
+				server, err := s.findServer(ctx, args[0])
 				if err != nil {
 					return err
 				}
 				return a.show(server, func(w io.Writer) { a.serverTable([]client.Server{*server}).print(w, "") })
 			}
-			all, err := s.serversOf(cmd.Context(), image, old)
+			all, err := s.serversOf(ctx, image, old)
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" && (old || image != "") {
-				a.note("There are no such servers.")
-				return nil
-			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note(`There are no servers. Make one known with "upkeep enrol NAME".`)
-				return nil
+			nothing := `There are no servers. Make one known with "upkeep enrol NAME".`
+			if old || image != "" {
+				nothing = "There are no such servers."
 			}
 			slices.SortStableFunc(all.Items, func(x, y client.Server) int {
 				return strings.Compare(x.Project+"/"+x.Name, y.Project+"/"+y.Name)
 			})
-			return a.show(all, func(w io.Writer) { a.serverTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, nothing, a.serverTable)
+		}),
 	}
 	cmd.Flags().StringVar(&image, "image", "", "only those made from this image; a channel's name is all of its versions")
 	cmd.Flags().BoolVar(&old, "old-image", false, "only those made from an image that was deprecated, withdrawn or passed over")
@@ -148,32 +140,24 @@ func (a *app) getSchedules() *cobra.Command {
 	return &cobra.Command{
 		Use: "schedules [SERVER | SERVICE | SERVER/NAME]", Aliases: []string{"schedule"}, Short: "Schedules, with their next windows",
 		Args: takes(0, 1), ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			server := ""
 			if len(args) == 1 {
 				server = args[0]
 			}
 			if strings.Contains(server, "/") || idPattern.MatchString(server) {
-				sc, err := s.findSchedule(cmd.Context(), server)
+				sc, err := s.findSchedule(ctx, server)
 				if err != nil {
 					return err
 				}
 				return a.show(sc, func(w io.Writer) { a.scheduleTable([]client.Schedule{*sc}).print(w, "") })
 			}
-			all, err := s.allSchedules(cmd.Context(), server)
+			all, err := s.allSchedules(ctx, server)
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note(`There are no schedules. "upkeep help files" shows how one is written.`)
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.scheduleTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, `There are no schedules. "upkeep help files" shows how one is written.`, a.scheduleTable)
+		}),
 	}
 }
 
@@ -245,11 +229,7 @@ func (a *app) getRuns() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note("There are no such runs.")
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.runTable(all.Items).print(w, "") })
+			return listed(a, all, all.Items, "There are no such runs.", a.runTable)
 		},
 	}
 	cmd.Flags().BoolVar(&open, "open", false, "only those that have not ended")
@@ -294,27 +274,19 @@ func summaryOf(r *client.Run) client.RunSummary {
 func (a *app) getFreezes() *cobra.Command {
 	return &cobra.Command{
 		Use: "freezes", Aliases: []string{"freeze"}, Short: "Freezes that have not ended", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			all, err := s.freezes(ctx, s.project)
 			if err != nil {
 				return err
 			}
-			all, err := s.freezes(cmd.Context(), s.project)
-			if err != nil {
-				return err
-			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note("There are no freezes.")
-				return nil
-			}
-			return a.show(all, func(w io.Writer) {
+			return listed(a, all, all.Items, "There are no freezes.", func(freezes []client.Freeze) *table {
 				t := newTable("FREEZE", "PROJECT", "FROM", "UNTIL", "REASON")
-				for _, f := range all.Items {
+				for _, f := range freezes {
 					t.add(f.ID, first(f.Project, "all"), day(f.Start, a.local), day(f.End, a.local), clean(f.Reason))
 				}
-				t.print(w, "")
+				return t
 			})
-		},
+		}),
 	}
 }
 

@@ -134,20 +134,16 @@ func (a *app) setChannel() *cobra.Command {
 		Use: "channel NAME", Short: "Say what a channel is, and how often it gets a new image",
 		Example: `  upkeep image channel debian-12 --cadence quarterly --description "Debian 12 with our monitoring"`,
 		Args:    takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			in.Project, in.Cadence = s.project, client.Cadence(cadence)
-			ch, err := write(cmd.Context(), func(ctx context.Context, key string) (*client.Channel, error) {
+			ch, err := write(ctx, func(ctx context.Context, key string) (*client.Channel, error) {
 				return s.PutChannel(ctx, args[0], in, &client.PutChannelParams{IdempotencyKey: key})
 			})
 			if err != nil {
 				return err
 			}
 			return a.show(ch, func(w io.Writer) { fmt.Fprintf(w, "channel %s: %s\n", ch.Name, ch.Cadence) })
-		},
+		}),
 	}
 	cmd.Flags().StringVar(&cadence, "cadence", "", "monthly, quarterly or as-needed; monthly if not said")
 	cmd.Flags().StringVar(&in.Description, "description", "", "what it is")
@@ -156,13 +152,9 @@ func (a *app) setChannel() *cobra.Command {
 
 // movingImage is a command that moves one image and says so.
 func (a *app) movingImage(request func(ctx context.Context, s *session, ref, key string) (*client.Image, error)) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		s, err := a.connect()
-		if err != nil {
-			return err
-		}
-		return a.imageMoved(write(cmd.Context(), func(ctx context.Context, key string) (*client.Image, error) { return request(ctx, s, args[0], key) }))
-	}
+	return a.with(func(ctx context.Context, s *session, args []string) error {
+		return a.imageMoved(write(ctx, func(ctx context.Context, key string) (*client.Image, error) { return request(ctx, s, args[0], key) }))
+	})
 }
 
 // imageMoved says what an image is now.
@@ -189,32 +181,24 @@ func (a *app) getImages() *cobra.Command {
 		Example: `  upkeep get images debian-12
   upkeep get images --state active`,
 		Args: takes(0, 1), ValidArgsFunction: a.completeImages,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			channel := ""
 			if len(args) == 1 {
 				channel = args[0]
 			}
 			if strings.ContainsAny(channel, ":@") || idPattern.MatchString(channel) {
-				i, err := s.findImage(cmd.Context(), channel)
+				i, err := s.findImage(ctx, channel)
 				if err != nil {
 					return err
 				}
 				return a.show(i, func(w io.Writer) { a.imageTable([]client.Image{*i}).print(w, "") })
 			}
-			all, err := s.images(cmd.Context(), channel, state, arch)
+			all, err := s.images(ctx, channel, state, arch)
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note(`There are no such images. "upkeep image release CHANNEL:VERSION" makes one known.`)
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.imageTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, `There are no such images. "upkeep image release CHANNEL:VERSION" makes one known.`, a.imageTable)
+		}),
 	}
 	cmd.Flags().StringVar(&state, "state", "", "only those that are released, active, deprecated or withdrawn")
 	cmd.Flags().StringVar(&arch, "arch", "", "only those for this architecture")
@@ -245,23 +229,15 @@ func (a *app) imageState(s client.ImageState) string {
 func (a *app) getChannels() *cobra.Command {
 	return &cobra.Command{
 		Use: "channels", Aliases: []string{"channel"}, Short: "Channels of images: what is active, and how many servers are behind", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.ChannelList, error) {
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			all, err := ask(ctx, func(ctx context.Context) (*client.ChannelList, error) {
 				return s.ListChannels(ctx, &client.ListChannelsParams{Project: s.project})
 			})
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note("There are no channels: the first image of one makes it.")
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.channelTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, "There are no channels: the first image of one makes it.", a.channelTable)
+		}),
 	}
 }
 
@@ -292,17 +268,13 @@ func (a *app) describeImage() *cobra.Command {
 	return &cobra.Command{
 		Use: "image IMAGE", Aliases: []string{"images"}, Short: "An image: what it is, and what became of it",
 		Args: takes(1, 1), ValidArgsFunction: a.completeImages,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			i, err := s.findImage(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			i, err := s.findImage(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(i, func(w io.Writer) { a.tellImage(w, i) })
-		},
+		}),
 	}
 }
 

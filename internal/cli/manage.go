@@ -102,21 +102,17 @@ func (a *app) switching(verb, short string, request func(ctx context.Context, s 
 	}
 	cmd.AddCommand(&cobra.Command{
 		Use: "schedule SERVER/NAME", Aliases: []string{"schedules"}, Short: short, Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			sc, err := s.findSchedule(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			sc, err := s.findSchedule(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			sc, err = write(cmd.Context(), func(ctx context.Context, key string) (*client.Schedule, error) { return request(ctx, s, sc.ID, key) })
+			sc, err = write(ctx, func(ctx context.Context, key string) (*client.Schedule, error) { return request(ctx, s, sc.ID, key) })
 			if err != nil {
 				return err
 			}
 			return a.show(sc, func(w io.Writer) { fmt.Fprintf(w, "schedule %s %sd\n", clean(refOf(*sc)), verb) })
-		},
+		}),
 	})
 	return cmd
 }

@@ -55,6 +55,15 @@ func (a *app) show(doc any, human func(w io.Writer)) error {
 	return err
 }
 
+// listed shows a list of the API as a table, or tells a person that it is empty.
+func listed[T any](a *app, all any, items []T, nothing string, rows func([]T) *table) error {
+	if len(items) == 0 && a.format == "table" {
+		a.note(nothing)
+		return nil
+	}
+	return a.show(all, func(w io.Writer) { rows(items).print(w, "") })
+}
+
 // document writes a document as JSON or YAML. One of several is on a line of
 // its own in JSON, and behind a separator in YAML.
 func (a *app) document(doc any, alone bool) error {

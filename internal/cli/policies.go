@@ -19,24 +19,20 @@ import (
 func (a *app) getPolicies() *cobra.Command {
 	return &cobra.Command{
 		Use: "policies [NAME]", Aliases: []string{"policy"}, Short: "Policies that schedules are made from", Args: takes(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			if len(args) == 1 {
-				p, err := s.policy(cmd.Context(), args[0])
+				p, err := s.policy(ctx, args[0])
 				if err != nil {
 					return err
 				}
 				return a.show(p, func(w io.Writer) { a.policyTable([]client.UpdatePolicy{*p}).print(w, "") })
 			}
-			all, err := s.policies(cmd.Context(), s.project)
+			all, err := s.policies(ctx, s.project)
 			if err != nil {
 				return err
 			}
-			return a.show(all, func(w io.Writer) { a.policyTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, "There are no policies.", a.policyTable)
+		}),
 	}
 }
 
@@ -68,17 +64,13 @@ func (a *app) describePolicy() *cobra.Command {
 	return &cobra.Command{
 		Use: "policy NAME", Aliases: []string{"policies"}, Short: "A policy: its window, and how updates are done",
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			p, err := s.policy(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			p, err := s.policy(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(p, func(w io.Writer) { a.tellPolicy(w, p) })
-		},
+		}),
 	}
 }
 
@@ -177,30 +169,22 @@ func missedWords(m client.Missed) string {
 func (a *app) getGroups() *cobra.Command {
 	return &cobra.Command{
 		Use: "groups [NAME]", Aliases: []string{"group"}, Short: "Redundancy groups, with what they may cost", Args: takes(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			if len(args) == 1 {
-				g, err := s.group(cmd.Context(), args[0])
+				g, err := s.group(ctx, args[0])
 				if err != nil {
 					return err
 				}
 				return a.show(g, func(w io.Writer) { a.groupTable([]client.Group{*g}).print(w, "") })
 			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.GroupList, error) {
+			all, err := ask(ctx, func(ctx context.Context) (*client.GroupList, error) {
 				return s.ListGroups(ctx, &client.ListGroupsParams{Project: s.project})
 			})
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note("There are no groups.")
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.groupTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, "There are no groups.", a.groupTable)
+		}),
 	}
 }
 
@@ -233,17 +217,13 @@ func (a *app) groupTable(all []client.Group) *table {
 func (a *app) describeGroup() *cobra.Command {
 	return &cobra.Command{
 		Use: "group NAME", Aliases: []string{"groups"}, Short: "A redundancy group: its rules and its members", Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			g, err := s.group(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			g, err := s.group(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(g, func(w io.Writer) { a.tellGroup(w, g) })
-		},
+		}),
 	}
 }
 
@@ -308,30 +288,22 @@ func (a *app) getCompliance() *cobra.Command {
 		Example: `  upkeep get compliance
   upkeep get compliance -o csv > compliance.csv`,
 		Annotations: map[string]string{sheet: "a line for each server"},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
 			params := &client.GetComplianceParams{Project: s.project}
 			if a.format == "csv" {
-				text, err := ask(cmd.Context(), func(ctx context.Context) (string, error) { return s.ComplianceCSV(ctx, params) })
+				text, err := ask(ctx, func(ctx context.Context) (string, error) { return s.ComplianceCSV(ctx, params) })
 				if err != nil {
 					return err
 				}
 				_, err = io.WriteString(a.out, text)
 				return err
 			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.Compliance, error) { return s.GetCompliance(ctx, params) })
+			all, err := ask(ctx, func(ctx context.Context) (*client.Compliance, error) { return s.GetCompliance(ctx, params) })
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note("There are no servers.")
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.complianceTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, "There are no servers.", a.complianceTable)
+		}),
 	}
 }
 

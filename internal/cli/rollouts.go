@@ -35,17 +35,13 @@ type saying func(ctx context.Context, s *session, args []string, key string) (*c
 func (a *app) says(use, short string, args int, say saying) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: takes(args, args),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			r, err := write(cmd.Context(), func(ctx context.Context, key string) (*client.Rollout, error) { return say(ctx, s, args, key) })
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			r, err := write(ctx, func(ctx context.Context, key string) (*client.Rollout, error) { return say(ctx, s, args, key) })
 			if err != nil {
 				return err
 			}
 			return a.show(r, func(w io.Writer) { a.tellRolloutWhy(w, r) })
-		},
+		}),
 	}
 }
 
@@ -157,13 +153,9 @@ func (a *app) rolloutVeto(lift bool) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: takes(2, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			in := client.VetoInput{Reason: reason}
-			r, err := write(cmd.Context(), func(ctx context.Context, key string) (*client.Release, error) {
+			r, err := write(ctx, func(ctx context.Context, key string) (*client.Release, error) {
 				if lift {
 					return s.LiftVeto(ctx, args[0], args[1], in, &client.LiftVetoParams{Project: s.project, IdempotencyKey: key})
 				}
@@ -173,7 +165,7 @@ func (a *app) rolloutVeto(lift bool) *cobra.Command {
 				return err
 			}
 			return a.show(r, func(w io.Writer) { fmt.Fprintf(w, "release %s/%s is %s\n", clean(r.Train), clean(r.Version), did) })
-		},
+		}),
 	}
 	return needsReason(cmd, &reason)
 }
@@ -345,16 +337,12 @@ func (a *app) diffCommand() *cobra.Command {
 compared with what each environment runs, with the digests that it has.`,
 		Example: `  upkeep diff scs R4
   upkeep diff scs R3 R4`, Args: takes(2, 3),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			params := &client.DiffReleasesParams{Project: s.project, To: args[len(args)-1]}
 			if len(args) == 3 {
 				params.From = args[1]
 			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.PlanDiffList, error) {
+			all, err := ask(ctx, func(ctx context.Context) (*client.PlanDiffList, error) {
 				return s.DiffReleases(ctx, args[0], params)
 			})
 			if err != nil {
@@ -366,7 +354,7 @@ compared with what each environment runs, with the digests that it has.`,
 					tellLines(w, "  ", d.Lines)
 				}
 			})
-		},
+		}),
 	}
 }
 
@@ -377,12 +365,8 @@ func (a *app) simulateRollout() *cobra.Command {
 and persons did at once what is asked of them. The exit code is 0 if the release
 would soak everywhere, 12 if not.`,
 		Args: takes(2, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			f, err := ask(cmd.Context(), func(ctx context.Context) (*client.RolloutForecast, error) {
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			f, err := ask(ctx, func(ctx context.Context) (*client.RolloutForecast, error) {
 				return s.SimulateRollout(ctx, args[0], client.RolloutForecastInput{Version: args[1]}, &client.SimulateRolloutParams{Project: s.project})
 			})
 			if err != nil {
@@ -395,7 +379,7 @@ would soak everywhere, 12 if not.`,
 				return &coded{code: exitForecast}
 			}
 			return nil
-		},
+		}),
 	}
 }
 

@@ -191,23 +191,19 @@ func (a *app) announceCommand() *cobra.Command {
 func (a *app) moving(use, short string, flags func(*pflag.FlagSet), request func(ctx context.Context, s *session, id, key string) (*client.Run, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: takes(1, 1), ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			run, err := s.findRun(ctx, args[0], false)
 			if err != nil {
 				return err
 			}
-			run, err := s.findRun(cmd.Context(), args[0], false)
-			if err != nil {
-				return err
-			}
-			run, err = write(cmd.Context(), func(ctx context.Context, key string) (*client.Run, error) {
+			run, err = write(ctx, func(ctx context.Context, key string) (*client.Run, error) {
 				return request(ctx, s, run.ID, key)
 			})
 			if err != nil {
 				return err
 			}
 			return a.show(run, func(w io.Writer) { a.tellMoved(w, run) })
-		},
+		}),
 	}
 	if flags != nil {
 		flags(cmd.Flags())

@@ -120,30 +120,22 @@ func (s *session) validateFiles(ctx context.Context, files []string) error {
 func (a *app) getRunbooks() *cobra.Command {
 	return &cobra.Command{
 		Use: "runbooks [NAME]", Aliases: []string{"runbook"}, Short: "Runbooks: how members of services are maintained", Args: takes(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			if len(args) == 1 {
-				b, err := s.runbook(cmd.Context(), args[0])
+				b, err := s.runbook(ctx, args[0])
 				if err != nil {
 					return err
 				}
 				return a.show(b, func(w io.Writer) { a.runbookTable([]client.Runbook{*b}).print(w, "") })
 			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.RunbookList, error) {
+			all, err := ask(ctx, func(ctx context.Context) (*client.RunbookList, error) {
 				return s.ListRunbooks(ctx, &client.ListRunbooksParams{Project: s.project})
 			})
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note(`There are no runbooks. Apply one of the folder runbooks/, or write one: "upkeep help files".`)
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.runbookTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, `There are no runbooks. Apply one of the folder runbooks/, or write one: "upkeep help files".`, a.runbookTable)
+		}),
 	}
 }
 
@@ -169,17 +161,13 @@ func (a *app) describeRunbook() *cobra.Command {
 	return &cobra.Command{
 		Use: "runbook NAME", Aliases: []string{"runbooks"}, Short: "A runbook: its parameters, and its steps phase by phase",
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			b, err := s.runbook(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			b, err := s.runbook(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(b, func(w io.Writer) { a.tellRunbook(w, b) })
-		},
+		}),
 	}
 }
 
@@ -393,23 +381,19 @@ func (a *app) approveCommand() *cobra.Command {
 "upkeep why SERVICE" names the steps that wait, and says where nothing leads back.`,
 		Example: `  upkeep approve keystone g1.contract.ctl1`,
 		Args:    takes(2, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			run, err := s.findRun(ctx, args[0], false)
 			if err != nil {
 				return err
 			}
-			run, err := s.findRun(cmd.Context(), args[0], false)
-			if err != nil {
-				return err
-			}
-			run, err = write(cmd.Context(), func(ctx context.Context, key string) (*client.Run, error) {
+			run, err = write(ctx, func(ctx context.Context, key string) (*client.Run, error) {
 				return s.ApproveRun(ctx, run.ID, client.ApproveInput{Step: args[1]}, &client.ApproveRunParams{IdempotencyKey: key})
 			})
 			if err != nil {
 				return err
 			}
 			return a.show(run, func(w io.Writer) { a.tellMoved(w, run) })
-		},
+		}),
 	}
 }
 

@@ -16,30 +16,22 @@ import (
 func (a *app) getServices() *cobra.Command {
 	return &cobra.Command{
 		Use: "services [NAME]", Aliases: []string{"service"}, Short: "Services: replicas that do the same, with what goes on", Args: takes(0, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			if len(args) == 1 {
-				service, err := s.service(cmd.Context(), args[0])
+				service, err := s.service(ctx, args[0])
 				if err != nil {
 					return err
 				}
 				return a.show(service, func(w io.Writer) { a.serviceTable([]client.Service{*service}).print(w, "") })
 			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.ServiceList, error) {
+			all, err := ask(ctx, func(ctx context.Context) (*client.ServiceList, error) {
 				return s.ListServices(ctx, &client.ListServicesParams{Project: s.project})
 			})
 			if err != nil {
 				return err
 			}
-			if len(all.Items) == 0 && a.format == "table" {
-				a.note(`There are no services. "upkeep help files" shows how one is written.`)
-				return nil
-			}
-			return a.show(all, func(w io.Writer) { a.serviceTable(all.Items).print(w, "") })
-		},
+			return listed(a, all, all.Items, `There are no services. "upkeep help files" shows how one is written.`, a.serviceTable)
+		}),
 	}
 }
 
@@ -78,17 +70,13 @@ func (a *app) describeService() *cobra.Command {
 	return &cobra.Command{
 		Use: "service NAME", Aliases: []string{"services"}, Short: "A service: its members, its proxies and its open runs",
 		Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			service, err := s.service(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			service, err := s.service(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(service, func(w io.Writer) { a.tellService(w, service) })
-		},
+		}),
 	}
 }
 

@@ -25,12 +25,8 @@ func (a *app) tokensCommand() *cobra.Command {
 func (a *app) listTokens(use string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: "Tokens, without their secrets", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			all, err := ask(cmd.Context(), s.ListTokens)
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			all, err := ask(ctx, s.ListTokens)
 			if err != nil {
 				return err
 			}
@@ -45,7 +41,7 @@ func (a *app) listTokens(use string) *cobra.Command {
 				}
 				t.print(w, "")
 			})
-		},
+		}),
 	}
 }
 

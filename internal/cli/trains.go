@@ -14,12 +14,8 @@ import (
 func (a *app) getTrains() *cobra.Command {
 	return &cobra.Command{
 		Use: "trains", Aliases: []string{"train"}, Short: "Trains: through which environments releases go", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.TrainList, error) {
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			all, err := ask(ctx, func(ctx context.Context) (*client.TrainList, error) {
 				return s.ListTrains(ctx, &client.ListTrainsParams{Project: s.project})
 			})
 			if err != nil {
@@ -36,19 +32,15 @@ func (a *app) getTrains() *cobra.Command {
 				}
 				t.dropEmpty().print(w, "")
 			})
-		},
+		}),
 	}
 }
 
 func (a *app) getReleases() *cobra.Command {
 	return &cobra.Command{
 		Use: "releases TRAIN", Aliases: []string{"release"}, Short: "Releases of a train", Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.ReleaseList, error) {
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			all, err := ask(ctx, func(ctx context.Context) (*client.ReleaseList, error) {
 				return s.ListReleases(ctx, args[0], &client.ListReleasesParams{Project: s.project})
 			})
 			if err != nil {
@@ -61,7 +53,7 @@ func (a *app) getReleases() *cobra.Command {
 				}
 				t.dropEmpty().print(w, "")
 			})
-		},
+		}),
 	}
 }
 
@@ -70,12 +62,8 @@ func (a *app) getRollouts() *cobra.Command {
 	var train string
 	cmd := &cobra.Command{
 		Use: "rollouts", Aliases: []string{"rollout"}, Short: "Rollouts, newest first", Args: takes(0, 0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			all, err := ask(cmd.Context(), func(ctx context.Context) (*client.RolloutList, error) {
+		RunE: a.with(func(ctx context.Context, s *session, _ []string) error {
+			all, err := ask(ctx, func(ctx context.Context) (*client.RolloutList, error) {
 				return s.ListRollouts(ctx, &client.ListRolloutsParams{Project: s.project, Train: train, Open: open})
 			})
 			if err != nil {
@@ -88,7 +76,7 @@ func (a *app) getRollouts() *cobra.Command {
 				}
 				t.dropEmpty().print(w, "")
 			})
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&open, "open", false, "only those that have not ended")
 	cmd.Flags().StringVar(&train, "train", "", "only those of this train")
@@ -98,19 +86,15 @@ func (a *app) getRollouts() *cobra.Command {
 func (a *app) describeTrain() *cobra.Command {
 	return &cobra.Command{
 		Use: "train NAME", Aliases: []string{"trains"}, Short: "A train: its environments, and what they have", Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			train, err := ask(cmd.Context(), func(ctx context.Context) (*client.Train, error) {
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			train, err := ask(ctx, func(ctx context.Context) (*client.Train, error) {
 				return s.GetTrain(ctx, args[0], &client.GetTrainParams{Project: s.project})
 			})
 			if err != nil {
 				return err
 			}
 			return a.show(train, func(w io.Writer) { a.tellTrain(w, train) })
-		},
+		}),
 	}
 }
 
@@ -135,17 +119,13 @@ func (a *app) tellTrain(w io.Writer, t *client.Train) {
 func (a *app) describeRollout() *cobra.Command {
 	return &cobra.Command{
 		Use: "rollout ROLLOUT", Aliases: []string{"rollouts"}, Short: "A rollout: plans, evidence, approvals and what waits", Args: takes(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
-			r, err := s.rollout(cmd.Context(), args[0])
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			r, err := s.rollout(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return a.show(r, func(w io.Writer) { a.tellRollout(w, r) })
-		},
+		}),
 	}
 }
 

@@ -23,17 +23,13 @@ if it is halted: then nothing more happens until a person says resume or abort.
 Ctrl-C ends the watching (130); the run goes on.`,
 		Example: `  upkeep watch web-1`,
 		Args:    takes(1, 1), ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
+			run, err := s.findRun(ctx, args[0], false)
 			if err != nil {
 				return err
 			}
-			run, err := s.findRun(cmd.Context(), args[0], false)
-			if err != nil {
-				return err
-			}
-			return s.watch(cmd.Context(), run)
-		},
+			return s.watch(ctx, run)
+		}),
 		Annotations: map[string]string{endless: "always"},
 	}
 }

@@ -16,13 +16,9 @@ func (a *app) whyCommand() *cobra.Command {
 		Use: "why RUN|SERVER|SERVICE|ROLLOUT", Short: "What waits, and the reason in words",
 		Example: `  upkeep why web-1`,
 		Args:    takes(1, 1), ValidArgsFunction: a.completeServers,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := a.connect()
-			if err != nil {
-				return err
-			}
+		RunE: a.with(func(ctx context.Context, s *session, args []string) error {
 			if idPattern.MatchString(args[0]) {
-				run, err := s.run(cmd.Context(), args[0])
+				run, err := s.run(ctx, args[0])
 				if err == nil {
 					return a.show(run, func(w io.Writer) { a.tellRunWhy(w, run) })
 				}
@@ -30,8 +26,8 @@ func (a *app) whyCommand() *cobra.Command {
 					return err
 				}
 			}
-			return s.whyServer(cmd.Context(), args[0])
-		},
+			return s.whyServer(ctx, args[0])
+		}),
 	}
 }
 
