@@ -29,7 +29,7 @@ import (
 // Hand carries out orders of the kinds action.Balance and action.Serving. Its
 // zero value is ready.
 type Hand struct {
-	// Dial opens an admin socket; nil dials what the order names.
+	// Dial opens an admin socket; nil dials what the order names, by the zero rule of reach.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

@@ -209,3 +209,15 @@ func TestBrokenOff(t *testing.T) {
 func dialer(c net.Conn) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) { return c, nil }
 }
+
+// An admin socket is not looked for where clouds hand out credentials.
+func TestLinkLocalIsNoProxy(t *testing.T) {
+	for _, address := range []string{"tcp:169.254.169.254:80", "tcp:[fe80::1%lo]:9999"} {
+		r := Hand{}.Do(t.Context(), action.Order{Kind: action.Balance, Timeout: time.Minute, With: map[string]string{
+			"proxy": address, "backend": "api", "server": "ctl1", "state": stateDrain,
+		}})
+		if r.Outcome != action.Refused || !strings.Contains(r.Reason, "is a link-local address, and those are never called") {
+			t.Errorf("%s: %+v", address, r)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"upkeep/internal/reach"
 )
 
 const (
@@ -29,11 +31,14 @@ type socket struct {
 func open(ctx context.Context, h Hand, t terms) (*socket, error) {
 	dial := h.Dial
 	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
+		dial = reach.Rule{}.Dial
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	conn, err := dial(dialCtx, t.network, t.address)
+	if denied, ok := errors.AsType[*reach.DeniedError](err); ok {
+		return nil, refuse("the admin socket of HAProxy: %s", denied)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the admin socket of HAProxy does not answer: %w", err)
 	}

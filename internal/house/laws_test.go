@@ -20,6 +20,7 @@ var stations = slices.Concat(core, doors, hands, []string{
 	"internal/identity",
 	"internal/lab",
 	"internal/limit",
+	"internal/reach",
 	"internal/server",
 	"internal/sim",
 	"internal/start",

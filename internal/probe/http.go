@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"upkeep/internal/reach"
 )
 
 const (
@@ -99,6 +101,9 @@ func (h Hand) check(ctx context.Context, with map[string]string) (string, error)
 	began := time.Now()
 	for good, bad := 0, ""; ; {
 		a, err := c.target.ask(ctx, client, c.timeout)
+		if denied, ok := errors.AsType[*reach.DeniedError](err); ok {
+			return said.String(), fmt.Errorf("%s: %w", c.target.where(), denied)
+		}
 		why := c.judge(a, err)
 		switch {
 		case ctx.Err() != nil:

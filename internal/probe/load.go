@@ -35,7 +35,7 @@ type (
 // Probe asks a service's own endpoints while it is worked on. Its zero value is
 // ready.
 type Probe struct {
-	// Dial opens connections; nil dials as the URL says.
+	// Dial opens connections; nil dials as the URL says, by the zero rule of reach.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 

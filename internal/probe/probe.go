@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"upkeep/internal/action"
+	"upkeep/internal/reach"
 )
 
 const (
@@ -36,7 +37,7 @@ const (
 // Hand carries out orders of the kinds action.HTTP and action.Query. Its zero
 // value is ready.
 type Hand struct {
-	// Dial opens connections; nil dials as the URL says.
+	// Dial opens connections; nil dials as the URL says, by the zero rule of reach.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
@@ -66,8 +67,9 @@ func (h Hand) Do(ctx context.Context, o action.Order) action.Result {
 		return r
 	}
 	var term *termError
+	var denied *reach.DeniedError
 	switch {
-	case errors.As(err, &term):
+	case errors.As(err, &term), errors.As(err, &denied):
 		r.Outcome, r.Started = action.Refused, time.Time{}
 	case errors.Is(ctx.Err(), context.Canceled):
 		r.Outcome = action.Interrupted // nobody waits for us any more
@@ -164,7 +166,7 @@ func targetOf(with map[string]string) (target, error) {
 func (h Hand) client(ctx context.Context, t target, timeout time.Duration) *http.Client {
 	dial := h.Dial
 	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
+		dial = reach.Rule{}.Dial
 	}
 	return &http.Client{
 		Transport: &http.Transport{

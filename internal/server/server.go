@@ -31,6 +31,7 @@ import (
 	"upkeep/internal/limit"
 	"upkeep/internal/portal"
 	"upkeep/internal/probe"
+	"upkeep/internal/reach"
 	"upkeep/internal/store"
 	"upkeep/internal/store/postgres"
 	"upkeep/internal/store/sqlite"
@@ -48,6 +49,10 @@ type Config struct {
 	// Zone is where managed servers have their weekends until somebody makes
 	// another policy the default one. Empty: UTC.
 	Zone string
+
+	// MayCall are prefixes of the addresses that runbooks, proxies and probes may
+	// have it call. Empty: all. Link-local ones are never called.
+	MayCall []string
 
 	// Anonymous lets everybody look at the portal without signing in. It is
 	// refused on an address that others can reach.
@@ -88,6 +93,10 @@ func New(ctx context.Context, cfg Config) (s *Server, err error) {
 	if _, err := time.LoadLocation(cfg.Zone); err != nil || cfg.Zone == "Local" {
 		return nil, fault.Invalid("zone", "%q is no time zone such as Europe/Berlin", cfg.Zone)
 	}
+	calls, err := reach.Only(cfg.MayCall)
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fault.Internal("make the data folder", err)
 	}
@@ -119,7 +128,7 @@ func New(ctx context.Context, cfg Config) (s *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.build(authority, sessions)
+	s.build(authority, sessions, calls)
 	return s, s.listen(ctx, authority)
 }
 
@@ -131,16 +140,17 @@ func open(ctx context.Context, cfg Config) (store.DB, error) {
 }
 
 // build joins the parts.
-func (s *Server) build(authority *identity.Authority, sessions *identity.Sessions) {
+func (s *Server) build(authority *identity.Authority, sessions *identity.Sessions, calls reach.Rule) {
 	s.hub = hub.New(hub.Config{
 		DB: s.db, Authority: authority, Log: s.cfg.Log, Woken: func() { s.engine.Nudge() },
 	})
+	proxies, asks := balancer.Hand{Dial: calls.Dial}, probe.Hand{Dial: calls.Dial}
 	s.engine = engine.New(engine.Config{
 		DB: s.db, Owner: uuid.NewString(), NewID: newID, Log: s.cfg.Log, Orders: s.hub.Nudge,
 		Hands: map[action.Kind]engine.Hand{
-			action.Balance: balancer.Hand{}, action.Serving: balancer.Hand{}, action.HTTP: probe.Hand{}, action.Query: probe.Hand{},
+			action.Balance: proxies, action.Serving: proxies, action.HTTP: asks, action.Query: asks,
 		},
-		Prober: probe.Probe{},
+		Prober: probe.Probe(asks),
 	})
 	s.desk = desk.New(s.db, newID, s.engine.Nudge).In(cmp.Or(s.cfg.Zone, "UTC"))
 

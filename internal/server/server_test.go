@@ -127,12 +127,17 @@ func TestSecondServerOnOneFileIsRefused(t *testing.T) {
 }
 
 func TestBadConfiguration(t *testing.T) {
-	for name, cfg := range map[string]Config{
-		"no port":              {Listen: "localhost"},
-		"anonymous for others": {Listen: "0.0.0.0:0", Anonymous: true},
+	for name, c := range map[string]struct {
+		field string
+		cfg   Config
+	}{
+		"no port":              {"listen", Config{Listen: "localhost"}},
+		"anonymous for others": {"listen", Config{Listen: "0.0.0.0:0", Anonymous: true}},
+		"no prefix":            {"mayCall", Config{Listen: "127.0.0.1:0", MayCall: []string{"everywhere"}}},
 	} {
+		cfg := c.cfg
 		cfg.Data, cfg.Log = t.TempDir(), slog.New(slog.DiscardHandler)
-		if _, err := New(t.Context(), cfg); !fault.Is(err, fault.KindInvalid) || !strings.HasPrefix(err.Error(), "listen: ") {
+		if _, err := New(t.Context(), cfg); !fault.Is(err, fault.KindInvalid) || !strings.HasPrefix(err.Error(), c.field+": ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

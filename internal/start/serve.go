@@ -50,6 +50,7 @@ Several servers may share one PostgreSQL database. Give each the same secret.key
 	f.StringVar(&cfg.Database, "database", "", "URL of a PostgreSQL database; without it, SQLite in the data folder")
 	f.StringSliceVar(&cfg.Hosts, "host", nil, "further names and addresses that clients and agents use for this server")
 	f.StringVar(&cfg.Zone, "zone", hostZone(), "time zone of the weekend in which managed servers are updated by default")
+	f.StringSliceVar(&cfg.MayCall, "may-call", nil, "prefixes of the addresses that runbooks, proxies and probes may have it call, such as 10.0.0.0/8; all but link-local ones if left out")
 	logs.add(cmd)
 	_ = cmd.MarkFlagRequired("data")
 	return cmd
