@@ -230,13 +230,14 @@ func serviceOf(parts *demo.Service) fleet.Service {
 }
 
 // restartBook is runbooks/api-extension-restart.yaml, but that what the others
-// say counts sooner: their health is their own, and no balancer's memory.
+// and the proxy say counts sooner: the proxy asks them four times a second.
 func restartBook() runbook.Book {
 	health := map[string]string{"url": "{{member.url}}" + demo.HealthPath, "times": "2", "every": "200ms", "wait": "30s"}
 	drain := map[string]string{
 		"proxy": "{{proxy.socket}}", "backend": "{{service.backend}}", "server": "{{member.name}}", "state": "drain",
 		"sessions": "0", "min": fmt.Sprint(len(demo.Names) - 1),
 	}
+	others := map[string]string{"proxy": drain["proxy"], "backend": drain["backend"], "server": drain["server"]}
 	ready := map[string]string{"proxy": drain["proxy"], "backend": drain["backend"], "server": drain["server"], "state": "ready"}
 	return runbook.Book{
 		Name:        bookName,
@@ -246,6 +247,9 @@ func restartBook() runbook.Book {
 		ErrorBudget: runbook.ErrorBudget{Unanswered: "2%"},
 		Prove: []runbook.Check{{
 			Step:   runbook.Step{Name: "others-answer", Kind: action.HTTP, On: runbook.Others, With: health, Estimate: time.Second},
+			Settle: settleTime,
+		}, {
+			Step:   runbook.Step{Name: "others-serve", Kind: action.Serving, On: runbook.Proxies, With: others, Estimate: time.Second},
 			Settle: settleTime,
 		}},
 		Before: []runbook.Step{{Name: "all-answer", Kind: action.HTTP, On: runbook.All, With: health, Estimate: time.Second}},
