@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"upkeep/internal/fault"
-	"upkeep/internal/fleet"
 	"upkeep/internal/history"
 	"upkeep/internal/identity"
 	"upkeep/internal/rollout"
@@ -24,8 +23,8 @@ type Rollout struct {
 // open is planned at once, so that what is missing is told here. Conflict:
 // another release is on its way through that train.
 func (d *Desk) StartRollout(ctx context.Context, c Caller, project, train, version, reason string) (out Rollout, err error) {
-	if len(reason) > fleet.MaxReasonBytes {
-		return out, fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(reason))
+	if err := reasoned(reason, false); err != nil {
+		return out, err
 	}
 	project = c.project(project)
 	err = d.once(ctx, c, fmt.Sprintf("rollout %s/%s %s %s", project, train, version, reason), func(tx store.Tx) (string, error) {
@@ -236,8 +235,8 @@ type RolloutSpec struct {
 }
 
 func (s RolloutSpec) check() error {
-	if len(s.Reason) > fleet.MaxReasonBytes {
-		return fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(s.Reason))
+	if err := reasoned(s.Reason, false); err != nil {
+		return err
 	}
 	return nil
 }

@@ -26,29 +26,47 @@ type RunSpec struct {
 }
 
 // StartRun opens a run: in the schedule's window if one is named, else now.
-func (d *Desk) StartRun(ctx context.Context, c Caller, s RunSpec) (out run.Run, err error) {
-	if len(s.Reason) > fleet.MaxReasonBytes {
-		return out, fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(s.Reason))
+func (d *Desk) StartRun(ctx context.Context, c Caller, s RunSpec) (run.Run, error) {
+	if err := reasoned(s.Reason, s.OverrideFreeze); err != nil {
+		return run.Run{}, err
 	}
-	if s.OverrideFreeze && s.Reason == "" {
-		return out, fault.Invalid("reason", "is needed to override a freeze: the history keeps it")
-	}
-	err = d.once(ctx, c, fmt.Sprintf("run %+v", s), func(tx store.Tx) (string, error) {
+	return d.start(ctx, c, fmt.Sprintf("run %+v", s), func(tx store.Tx) (r run.Run, facts []history.Fact, err error) {
 		t, err := findServer(tx, c, identity.Run, s.Project, s.Server)
 		if err != nil {
-			return "", err
+			return r, nil, err
 		}
 		o, err := d.opening(tx, c, t, s, time.Now())
 		if err != nil {
+			return r, nil, err
+		}
+		r, facts = run.Open(o, time.Now())
+		return r, facts, nil
+	})
+}
+
+// reasoned refuses a reason that is too long, or missing where one is owed.
+func reasoned(reason string, overrides bool) error {
+	switch {
+	case len(reason) > fleet.MaxReasonBytes:
+		return fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(reason))
+	case overrides && reason == "":
+		return fault.Invalid("reason", "is needed to override a freeze: the history keeps it")
+	}
+	return nil
+}
+
+// start keeps the run that open makes, and returns it as it is kept.
+func (d *Desk) start(ctx context.Context, c Caller, request string, open func(store.Tx) (run.Run, []history.Fact, error)) (out run.Run, err error) {
+	err = d.once(ctx, c, request, func(tx store.Tx) (string, error) {
+		r, facts, err := open(tx)
+		if err != nil {
 			return "", err
 		}
-		var facts []history.Fact
-		out, facts = run.Open(o, time.Now())
-		if err := putRun(tx, out, facts); err != nil {
+		if err := putRun(tx, r, facts); err != nil {
 			return "", err
 		}
-		out, err = tx.Run(out.ID)
-		return out.ID, err
+		out, err = tx.Run(r.ID)
+		return r.ID, err
 	}, func(tx store.Tx, id string) error {
 		out, err = tx.Run(id)
 		return err
@@ -163,8 +181,8 @@ func (d *Desk) Resume(ctx context.Context, c Caller, id string) (run.Run, error)
 
 // Abort ends a run as soon as nothing of it is under way.
 func (d *Desk) Abort(ctx context.Context, c Caller, id, reason string) (run.Run, error) {
-	if len(reason) > fleet.MaxReasonBytes {
-		return run.Run{}, fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(reason))
+	if err := reasoned(reason, false); err != nil {
+		return run.Run{}, err
 	}
 	return d.move(ctx, c, id, "abort "+reason, func(r run.Run) (run.Run, []history.Fact, error) {
 		return r.Abort(c.Who(), reason, time.Now())

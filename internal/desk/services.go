@@ -269,29 +269,13 @@ type BookSpec struct {
 
 // StartBook runs a runbook on a service: in the schedule's windows if one is
 // named, else now.
-func (d *Desk) StartBook(ctx context.Context, c Caller, s BookSpec) (out run.Run, err error) {
-	if len(s.Reason) > fleet.MaxReasonBytes {
-		return out, fault.Invalid("reason", "must have at most %d bytes, not %d", fleet.MaxReasonBytes, len(s.Reason))
+func (d *Desk) StartBook(ctx context.Context, c Caller, s BookSpec) (run.Run, error) {
+	if err := reasoned(s.Reason, s.OverrideFreeze); err != nil {
+		return run.Run{}, err
 	}
-	if s.OverrideFreeze && s.Reason == "" {
-		return out, fault.Invalid("reason", "is needed to override a freeze: the history keeps it")
-	}
-	err = d.once(ctx, c, fmt.Sprintf("book %+v", s), func(tx store.Tx) (string, error) {
-		r, facts, err := d.openBook(tx, c, identity.Run, s, d.newID())
-		if err != nil {
-			return "", err
-		}
-		out = r
-		if err := putRun(tx, out, facts); err != nil {
-			return "", err
-		}
-		out, err = tx.Run(out.ID)
-		return out.ID, err
-	}, func(tx store.Tx, id string) error {
-		out, err = tx.Run(id)
-		return err
+	return d.start(ctx, c, fmt.Sprintf("book %+v", s), func(tx store.Tx) (run.Run, []history.Fact, error) {
+		return d.openBook(tx, c, identity.Run, s, d.newID())
 	})
-	return out, err
 }
 
 func (d *Desk) openBook(tx store.Tx, c Caller, verb identity.Verb, s BookSpec, id string) (r run.Run, facts []history.Fact, err error) {
