@@ -93,8 +93,8 @@ func (s *Server) setUp(n int) error {
 			return err
 		}
 	}
-	for _, unit := range masked {
-		if err := s.WriteFile("/etc/systemd/system/"+unit, nil, 0o644); err != nil {
+	if s.lab.groups != "" {
+		if err := s.setUpSystemd(); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,22 @@ var systemd = []string{"/lib/systemd/systemd", "--unit=multi-user.target", "--sh
 // an empty file means that there is none.
 var masked = []string{"apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "fstrim.timer"}
 
+// dockersFile lets a docker start on a server: the kernel's settings for a
+// network of its own can't be written there, nor its images be laid over the
+// overlay that the server is.
+const dockersFile = `{"storage-driver": "vfs", "bridge": "none", "iptables": false, "ip-forward": false}
+`
+
+// setUpSystemd writes what a server needs besides if it has systemd.
+func (s *Server) setUpSystemd() error {
+	for _, unit := range masked {
+		if err := s.WriteFile("/etc/systemd/system/"+unit, nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return s.WriteFile("/etc/docker/daemon.json", []byte(dockersFile), 0o644)
+}
+
 // makeGroups makes a control group for this lab, below which each server has
 // one that looks like the root to its systemd. The mount is the lab's own:
 // where the machine has its groups differs.

@@ -11,7 +11,7 @@ import (
 
 // withSystemd has the packages of the tests of internal/agent/host, so that one
 // root is made for both.
-var withSystemd = Base{Debian: []string{"ansible-core", "openssh-server", "openssh-client", "podman", "crun", "systemd", "dbus"}, Systemd: true}
+var withSystemd = Base{Debian: []string{"ansible-core", "openssh-server", "openssh-client", "podman", "crun", "systemd", "dbus", "docker.io"}, Systemd: true}
 
 // TestSystemd boots servers with systemd as PID 1: units are started, a reboot
 // asked for by it is one, it can't write to the machine's kernel, and nothing

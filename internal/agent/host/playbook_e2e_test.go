@@ -89,6 +89,7 @@ ctl3 ansible_host=10.77.1.99
 // TestPlaybook lets a manager's agent run Debian's Ansible over ssh on two
 // hosts.
 func TestPlaybook(t *testing.T) {
+	t.Parallel()
 	r, l := newReal(t, 3, managersFile)
 	hosts := l.Servers[1:]
 	logIn(t, r.Server, hosts)
@@ -139,8 +140,8 @@ func TestPlaybook(t *testing.T) {
 
 	r.carryOut(playbook("everybody"), action.Failed, `ctl3 was unreachable in "look"`, "No route to host")
 	tooLong := playbook("slow")
-	tooLong.Timeout = 5 * time.Second
-	r.carryOut(tooLong, action.Failed, "was stopped after 5s", `its last task was "wait"`)
+	tooLong.Timeout = 15 * time.Second
+	r.carryOut(tooLong, action.Failed, "was stopped after 15s", `its last task was "wait"`)
 }
 
 // logIn lets the manager log in to the hosts.

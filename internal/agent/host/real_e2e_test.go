@@ -22,7 +22,7 @@ const (
 
 // realParts are what the hands are tried on, as Debian packages them. One list,
 // for a root takes a minute to make.
-var realParts = []string{"ansible-core", "openssh-server", "openssh-client", "podman", "crun", "systemd", "dbus"}
+var realParts = []string{"ansible-core", "openssh-server", "openssh-client", "podman", "crun", "systemd", "dbus", "docker.io"}
 
 // real is a server of the lab with the hands of an agent.
 type real struct {

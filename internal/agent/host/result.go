@@ -25,7 +25,7 @@ func (h *Hands) finish(ctx context.Context, o action.Order, memo json.RawMessage
 	out := process.Output(h.dir(o.Key()), parseTail)
 	switch {
 	case o.Kind == action.Unit && exit.Known && exit.Code != 0:
-		out += h.unitLog(ctx, o.With["unit"], out)
+		out += h.unitLog(ctx, o, out)
 		return ended(o, exit, out, never), ctx.Err()
 	case o.Kind.OnHost():
 		return ended(o, exit, out, never), nil

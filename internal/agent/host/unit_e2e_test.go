@@ -36,17 +36,22 @@ ExecStart=/bin/sh -c "trap '' TERM; while :; do sleep 1; done"
 Type=exec
 ExecStart=/usr/bin/lost
 `,
+	"silent.service": `[Service]
+Type=oneshot
+ExecStart=/bin/sh -c "kill -9 $$$$"
+`,
 	"worker@.service": `[Service]
 Type=exec
 ExecStart=/bin/sleep infinity
 `,
 }
 
-const unitsFile = `units: [web.service, broken.service, lost.service, slow.service, deaf.service, worker@3.service, masked.service, missing.service]
+const unitsFile = `units: [web.service, broken.service, lost.service, silent.service, slow.service, deaf.service, worker@3.service, masked.service, missing.service]
 `
 
 // TestUnit lets an agent bring the units of a real systemd into states.
 func TestUnit(t *testing.T) {
+	t.Parallel()
 	r, _ := newReal(t, 1, unitsFile)
 	for name, text := range unitFiles {
 		write(t, r.Server, "/etc/systemd/system/"+name, text, 0o644)
@@ -90,6 +95,7 @@ func TestUnit(t *testing.T) {
 
 	r.carryOut(unit("broken.service", "restarted"), action.Failed, "broken.service", "the disk is not mounted")
 	r.carryOut(unit("lost.service", "started"), action.Failed, "lost.service", "/usr/bin/lost: No such file")
+	r.carryOut(unit("silent.service", "started"), action.Failed, "silent.service", "status=9/KILL")
 	r.carryOut(unit("masked.service", "restarted"), action.Failed, "masked.service is masked")
 	r.carryOut(unit("missing.service", "restarted"), action.Failed, "missing.service not found")
 	r.carryOut(unit("missing.service", "stopped"), action.Failed, "missing.service not loaded")
@@ -104,7 +110,7 @@ func TestUnit(t *testing.T) {
 		t.Errorf("it was started %d times", n)
 	}
 	tooLong := unit("slow.service", "restarted")
-	tooLong.Timeout = time.Second
-	r.carryOut(tooLong, action.Failed, "was stopped after 1s", "still be under way")
+	tooLong.Timeout = 5 * time.Second
+	r.carryOut(tooLong, action.Failed, "was stopped after 5s", "still be under way")
 	shows("slow.service", "ActiveState", "activating")
 }
