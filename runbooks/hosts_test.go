@@ -16,7 +16,8 @@ import (
 const standIn = `#!/bin/sh
 case "$*" in
 *"osd ls-tree"*) echo "$LISTED" ;;
-*"tell osd."*) exit "$TOLD" ;;
+*"tell osd."* | "tell mgr"*) exit "$TOLD" ;;
+"tell mon.b"*) printf '%s' "$SAID"; exit "$TOLD" ;;
 *) printf '%s' "$SAID"; exit "$ENDED" ;;
 esac
 `
@@ -27,6 +28,10 @@ const (
 	ceph   = `{"quorum":[0],"monmap":{"num_mons":1},"mgrmap":{"available":true},"osdmap":{"num_osds":3,"num_up_osds":3,"num_in_osds":3},` +
 		`"pgmap":{"num_pgs":9,"pgs_by_state":[{"state_name":"active+clean","count":8},{"state_name":"active+clean+scrubbing","count":1}]},` +
 		`"health":{"status":"HEALTH_WARN","checks":{"OSDMAP_FLAGS":{}}}}`
+	// What a monitor says of itself, and the list of monitors.
+	monitor = `{"mons":[{"name":"a"},{"name":"b"}],"state":"peon","quorum":[0,1]}`
+	manager = `{"available":true,"active_name":"a","active_gid":4110,"standbys":[]}`
+	release = `{"mon":{},"osd":{"ceph version 16.2.15 (618f) pacific (stable)":3}}`
 )
 
 // answers are what the things say, and what the scripts make of it.
@@ -80,6 +85,41 @@ var answers = []struct {
 	{"ceph-ok-to-stop", "", "", "", 0, "quorum"},
 	{"ceph-ok-to-stop", "", "", "ENDED=16", 16, ""},
 	{"ceph-ok-to-stop", "", "", "LISTED=", 1, "no OSDs of host"},
+	{"ceph-quorum 2", "", "", "", 0, "all 2 monitors"},
+	{"ceph-quorum 3", "", "", "", 1, "there are 2 monitors, must be 3"},
+	{"ceph-quorum 2", monitor, "", "", 1, "can't be read"},
+	{"ceph-quorum 2", monitor, "{}", "", 1, "can't be read"},
+	{"ceph-quorum 2", monitor, `{"mons":[]}`, "", 1, "there are 0 monitors, must be 2"},
+	{"ceph-quorum 2", `"peon"`, `"probing"`, "", 1, "mon.b is probing"},
+	{"ceph-quorum 2", `"state"`, `"more"`, "", 1, "mon.a is in no state that it says"},
+	{"ceph-quorum 2", `[0,1]`, `[0]`, "", 1, "mon.a counts 1 in quorum, must be 2"},
+	{"ceph-quorum 2", `"quorum"`, `"more"`, "", 1, "mon.a counts 0 in quorum"},
+	{"ceph-quorum 2", `[0,1]`, `7`, "", 1, "mon.a counts 7 in quorum"},
+	{"ceph-quorum 2", `[0,1]`, `true`, "", 1, "what mon.b says can't be read"},
+	{"ceph-quorum 2", "", "", "TOLD=124", 1, "mon.b does not answer"},
+	{"ceph-quorum 2", "", "", "ENDED=1", 1, "the cluster does not answer"},
+	{"ceph-quorum", "", "", "", 64, "usage"},
+	{"ceph-quorum 0", "", "", "", 64, "usage"},
+	{"ceph-quorum 2 --wait 5m", "", "", "", 64, "usage"},
+
+	{"ceph-mgr-available", "", "", "", 0, "a manager is at work"},
+	{"ceph-mgr-available", manager, "", "", 1, "can't be read"},
+	{"ceph-mgr-available", manager, "{}", "", 1, "no manager is available"},
+	{"ceph-mgr-available", "true", "false", "", 1, "no manager is available"},
+	{"ceph-mgr-available", "", "", "TOLD=6", 1, "the manager at work does not answer"},
+	{"ceph-mgr-available", "", "", "ENDED=1", 1, "the cluster does not answer"},
+	{"ceph-mgr-available now", "", "", "", 64, "usage"},
+
+	{"ceph-versions osd pacific", "", "", "", 0, "3 osd: ceph version 16.2.15"},
+	{"ceph-versions osd quincy", "", "", "", 1, "not every osd"},
+	{"ceph-versions osd pacific", `"osd":{`, `"osd":{"ceph version 16.2.9 (618f) pacific (stable)":1,`, "", 1, "1 osd: ceph version 16.2.9"},
+	{"ceph-versions mon pacific", "", "", "", 1, "not every mon"},
+	{"ceph-versions mgr pacific", "", "", "", 1, "can't be read"},
+	{"ceph-versions osd pacific", release, "", "", 1, "not every osd"},
+	{"ceph-versions osd pacific", "", "", "ENDED=1", 1, "the cluster does not answer"},
+	{"ceph-versions osd", "", "", "", 64, "usage"},
+	{"ceph-versions overall pacific", "", "", "", 64, "usage"},
+
 	{"ceph-noout set", "", "", "", 0, ""},
 	{"ceph-noout unset", "", "", "ENDED=1", 1, ""},
 	{"ceph-noout", "", "", "", 64, "usage"},
@@ -101,7 +141,7 @@ func TestScriptsOfHosts(t *testing.T) {
 	}
 	for _, c := range answers {
 		words := strings.Fields(c.script)
-		said := map[byte]string{'g': galera, 'r': rabbit, 'c': ceph}[c.script[0]]
+		said := saidTo(words[0])
 		if c.from != "" && !strings.Contains(said, c.from) {
 			t.Fatalf("%q is not in %s", c.from, said)
 		}
@@ -119,4 +159,21 @@ func TestScriptsOfHosts(t *testing.T) {
 			t.Errorf("%s, with %q for %q and %q, ends with %d: %s\nwant %d and %q", c.script, c.to, c.from, c.env, code, out, c.code, c.says)
 		}
 	}
+}
+
+// saidTo is what the thing that a script asks says when all is well.
+func saidTo(script string) string {
+	switch {
+	case script == "ceph-quorum":
+		return monitor
+	case script == "ceph-mgr-available":
+		return manager
+	case script == "ceph-versions":
+		return release
+	case strings.HasPrefix(script, "ceph-"):
+		return ceph
+	case strings.HasPrefix(script, "rabbitmq-"):
+		return rabbit
+	}
+	return galera
 }

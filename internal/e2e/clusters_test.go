@@ -145,11 +145,12 @@ func (s *site) describe(more string) {
 	s.upkeep("apply", "-f", "../../runbooks/"+s.book+".yaml")
 }
 
-// rollBook starts a runbook on the service and returns the run.
-func (s *site) rollBook(book string) string {
+// rollBook starts a runbook on the service, with more words of the command line,
+// and returns the run.
+func (s *site) rollBook(book string, more ...string) string {
 	s.t.Helper()
 	var r runOf
-	if err := json.Unmarshal([]byte(s.upkeep("roll", "cluster", book, "--duration", "2h", "--reason", "PCO-1981", "-o", "json")), &r); err != nil {
+	if err := json.Unmarshal([]byte(s.upkeep(append([]string{"roll", "cluster", book, "--duration", "2h", "--reason", "PCO-1981", "-o", "json"}, more...)...)), &r); err != nil {
 		s.t.Fatal(err)
 	}
 	return r.ID

@@ -13,8 +13,8 @@ import (
 // as its script says; which questions are asked, and in which order, is told here.
 func TestHostScripts(t *testing.T) {
 	const (
-		three = `{"quorum_names": ["a","b","c"], "quorum_leader_name":"a"}`
-		one   = `{"mon":{"ceph version 17.2.7 (b12) quincy (stable)":3},"osd":{"ceph version 16.2.11 (c3) pacific (stable)":2,"ceph version 17.2.7 (b12) quincy (stable)":1}}`
+		mgrs  = `case "$*" in *"mgr dump"*) cat map;; *daemon*) cat own;; esac`
+		asks  = "ceph --connect-timeout 10 mgr dump -f json\nceph tell mgr version\nceph daemon mgr.ctl-1 status"
 		oc    = "openstack "
 		hosts = `case "$*" in "compute service list"*) echo "cmp1 up"; echo "cmp2 up";; "server list"*) cat left;; *migrate*) test ! -e stuck || exit 1; : >left;; *create*) cat status;; esac`
 		run   = "docker run --rm --network host -v /etc/kolla/keystone:/etc/keystone:ro -v keystone_fernet_tokens:/etc/keystone/fernet-keys repo@sha256:1 keystone-manage "
@@ -27,15 +27,6 @@ func TestHostScripts(t *testing.T) {
 		code       int
 		says, asks string
 	}{
-		{"ceph-quorum", "3", nil, "ceph", "echo '" + three + "'", 0, `in quorum: "a","b","c"`, "ceph --connect-timeout 10 quorum_status --format json"},
-		{"ceph-quorum", "4", nil, "ceph", "echo '" + three + "'", 1, "", ""},
-		{"ceph-quorum", "3", nil, "ceph", "exit 1", 1, "", ""},
-		{"ceph-versions", "mon quincy", nil, "ceph", "echo '" + one + "'", 0, "mon: ", "ceph --connect-timeout 10 versions --format json"},
-		{"ceph-versions", "mon pacific", nil, "ceph", "echo '" + one + "'", 1, "", ""},
-		{"ceph-versions", "osd quincy", nil, "ceph", "echo '" + one + "'", 1, "pacific", ""},
-		{"ceph-versions", "mds quincy", nil, "ceph", "echo '" + one + "'", 1, "", ""},
-		{"ceph-mgr-available", "", nil, "ceph", `echo '{"active_name": "x", "available": true}'`, 0, "", "ceph --connect-timeout 10 mgr stat --format json"},
-		{"ceph-mgr-available", "", nil, "ceph", `echo '{"available": false}'`, 1, "", ""},
 
 		{"hypervisor", "others cmp1", nil, "openstack", hosts, 0, "", oc + "compute service list --service nova-compute -f value -c Host -c State"},
 		{"hypervisor", "others cmp1", nil, "openstack", `echo "cmp1 up"; echo "cmp2 down"`, 1, "cmp2 is down", ""},
@@ -78,6 +69,13 @@ func TestHostScripts(t *testing.T) {
 		{"reboot-if-required", "--done", map[string]string{"asked": "boot-0\n"}, "systemd-run", "", 0, "runs the boot boot-1", " "},
 		{"reboot-if-required", "--done", map[string]string{"asked": "boot-0\n", "run/reboot-required": ""}, "systemd-run", "", 1, "a restart is required", " "},
 		{"reboot-if-required", "--done", nil, "systemd-run", "", 0, "", " "},
+
+		{"ceph-mgr-available", "", managers(`{"inst":{"name":{"num":7}}}`), "ceph", mgrs, 0, "", asks},
+		{"ceph-mgr-available", "", managers(`{"inst":{"name":{"num":8}}}`), "ceph", mgrs, 0, "", asks},
+		{"ceph-mgr-available", "", managers(`{"inst":{"name":{"num":6}}}`), "ceph", mgrs, 1, "does not know mgr.ctl-1 as it runs now", asks},
+		{"ceph-mgr-available", "", managers(`{"inst":{}}`), "ceph", mgrs, 1, "does not know mgr.ctl-1 as it runs now", asks},
+		{"ceph-mgr-available", "", managers(``), "ceph", mgrs, 1, "does not know mgr.ctl-1 as it runs now", asks},
+		{"ceph-mgr-available", "", managers(``), "ceph", mgrs + `; [ "$1" != daemon ]`, 1, "mgr.ctl-1 does not answer", asks},
 	} {
 		code, said, asked := runScript(t, c.name, c.args, c.files, c.program, c.answers)
 		if code != c.code || !strings.Contains(said, c.says) || c.asks != "" && asked != strings.TrimSpace(c.asks) {
@@ -119,4 +117,13 @@ func runScript(t *testing.T, name, args string, files map[string]string, program
 		t.Fatal(err)
 	}
 	return cmd.ProcessState.ExitCode(), string(out), strings.TrimSpace(string(text))
+}
+
+// managers is a host with the manager ctl-1, which says this of itself. The
+// cluster knows it by the number 7 at work, and by 8 standing by.
+func managers(own string) map[string]string {
+	return map[string]string{
+		"var/lib/ceph/mgr/ceph-ctl-1/keyring": "", "own": own,
+		"map": `{"available":true,"active_name":"ctl-1","active_gid":7,"standbys":[{"name":"ctl-1","gid":8},{"name":"ctl-2","gid":6}]}`,
+	}
 }

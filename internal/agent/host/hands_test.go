@@ -214,7 +214,7 @@ func TestTooLong(t *testing.T) {
 		t.Fatal("it ended")
 	}
 	ord.Timeout = time.Millisecond
-	if r := o.adopt(ord); r.Outcome != action.Failed || r.Reason != `the command "slow" was stopped after 1ms` || !strings.HasPrefix(r.Output, "started\n") {
+	if r := o.adopt(ord); r.Outcome != action.Failed || !strings.HasPrefix(r.Reason, `the command "slow" was stopped after 1ms: started`) || !strings.HasPrefix(r.Output, "started\n") {
 		t.Errorf("%+v", r)
 	}
 	select {

@@ -80,11 +80,15 @@ func ended(o action.Order, exit process.Exit, output string, never error) action
 	switch {
 	case exit.GaveUp:
 		what := fmt.Sprintf("%s was stopped after %s", deed(o), o.Timeout)
-		switch o.Kind { //nolint:exhaustive // the others have nothing to add
+		switch o.Kind {
 		case action.Playbook:
 			what += ": " + playbookFailed(output)
 		case action.Unit, action.Container:
 			what += "; what it had asked for may still be under way"
+		default:
+			if said := lastLines(output); said != "" { // such as what a check still waits for
+				what += ": " + said
+			}
 		}
 		return fail("%s", what)
 	case !exit.Known:
