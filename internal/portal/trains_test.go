@@ -55,6 +55,7 @@ func TestATrainTellsWhatAReleaseWouldDo(t *testing.T) {
 	got := v.get(path+"?version=2026.2").must(t, http.StatusOK, "What release 2026.2 would do if it were started now",
 		"api: runbook restart on api-extension", "Soak", "no way back after restart", "ctl1 ", "Persons are asked",
 		"0 of 2 approvals of this plan are there", "known issue MQ-3 is to be acknowledged", "It would have soaked everywhere",
+		"When something is done in 6 environments; the table below has the same", "prod1 – persons are asked",
 		"What release 2026.2 changes of what runs", "runs 2026.2", "runs 2026.1", "release 2026.2", "gone:")
 	got.mustNot(t, "/start?", "is on its way")
 	v.get(path+"?version=2026.2&from=2026.2").must(t, http.StatusOK, "What changes from release 2026.2 to 2026.2", "Nothing changes.")
