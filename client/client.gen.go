@@ -2911,7 +2911,7 @@ type RunbookCheck struct {
 	// Example: 10s
 	Settle string `json:"settle,omitempty,omitzero"`
 
-	// Timeout When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute at least, if left out.
+	// Timeout When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute more than it waits (with.wait) at least, if left out.
 	//
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
@@ -3102,7 +3102,7 @@ type RunbookStep struct {
 	// Example: 1h
 	Soak string `json:"soak,omitempty,omitzero"`
 
-	// Timeout When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute at least, if left out.
+	// Timeout When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute more than it waits (with.wait) at least, if left out.
 	//
 	// Example: 2m
 	Timeout string `json:"timeout,omitempty,omitzero"`
@@ -7234,4 +7234,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 11a2fdd6bda536e5fcde474f28d6d49abce2fe7edda1e3618c258c55236b80f4.
+// From the document with the SHA-256 f5506e02423c236e535810bd23b9b09978327c83935b4c26a7a0083d0f4de2ce.

@@ -189,7 +189,7 @@ type RunbookLook struct {
 	Command  string            `json:"command,omitempty" maxLength:"64" doc:"The command's name in the host owner's own list; of command, check and backup." example:"restart-api"`
 	With     map[string]string `json:"with,omitempty" maxProperties:"32" doc:"Values, as texts, of balance (proxy, backend, server, state and more), serving (proxy, backend, server, min), http (url and more) and query (url, query, op, value); unit (unit, state), container (container, do and wait) and playbook (playbook, limit); of command, check, backup and playbook also those that the host's owner has declared. Places such as {{member.url}}, {{proxy.socket}}, {{service.backend}} and {{param.image}} are filled in."`
 	Estimate string            `json:"estimate,omitempty" doc:"How long it is expected to take, a duration up to 24h; a careful guess if left out." example:"20s"`
-	Timeout  string            `json:"timeout,omitempty" doc:"When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute at least, if left out." example:"2m"`
+	Timeout  string            `json:"timeout,omitempty" doc:"When it is given up, a duration from the estimate to 24h; four times the estimate, and a minute more than it waits (with.wait) at least, if left out." example:"2m"`
 }
 
 // RunbookCheck is something that must hold.

@@ -21,11 +21,10 @@ const (
 	stateMaint = "maint" // nor is it checked
 )
 
-// What an order waits for, unless it says otherwise, and at most.
+// How long an order may wait, and how many others must serve unless it says otherwise.
 const (
-	defaultWait = 60 * time.Second
-	maxWait     = time.Hour
-	defaultMin  = 1 // the last server that serves is never taken away unasked
+	maxWait    = time.Hour
+	defaultMin = 1 // the last server that serves is never taken away unasked
 )
 
 // known are the names in an order's With.
@@ -68,7 +67,7 @@ func read(o action.Order) (terms, error) {
 			return terms{}, refuse("with.%s: unknown; known are %s", name, strings.Join(names, ", "))
 		}
 	}
-	t := terms{backend: o.With["backend"], server: o.With["server"], state: o.With["state"], sessions: -1, wait: defaultWait}
+	t := terms{backend: o.With["backend"], server: o.With["server"], state: o.With["state"], sessions: -1, wait: action.BalanceWait}
 	var err error
 	if t.network, t.address, err = address(o.With["proxy"]); err != nil {
 		return terms{}, err

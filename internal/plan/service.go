@@ -372,7 +372,7 @@ func (b *bookPlan) leaf(s runbook.Step, m *fleet.Member, p *fleet.Proxy, phase P
 	}
 	timeout := s.Timeout
 	if timeout == 0 {
-		timeout = max(4*est, minBookTimeout)
+		timeout = max(4*est, runbook.Patience(s.Kind, with)+minBookTimeout)
 	}
 	if len(b.v.Pace[pace]) > 0 {
 		est = min(b.v.Pace.Estimate(pace, 1, nil), timeout)

@@ -140,6 +140,44 @@ func TestPause(t *testing.T) {
 	}
 }
 
+// TestTimeoutOutlastsTheWait: a step that waits itself, for a container to stop
+// or for sessions to end, is given up some time after that at the earliest.
+func TestTimeoutOutlastsTheWait(t *testing.T) {
+	v := four()
+	v.Params = map[string]string{"stops": "7m"}
+	v.Book.Params = []runbook.Param{{Name: "stops", Type: action.Duration}}
+	for name, c := range map[string]struct {
+		step runbook.Step
+		want time.Duration
+	}{
+		"nothing is waited for":  {runbook.Step{Kind: action.Unit, With: map[string]string{"unit": "a.service", "state": "stopped"}, Estimate: time.Second}, time.Minute},
+		"longer by its estimate": {runbook.Step{Kind: action.Container, With: map[string]string{"container": "a", "do": "stop", "wait": "1s"}, Estimate: time.Minute}, 4 * time.Minute},
+		"a container may stop":   {runbook.Step{Kind: action.Container, With: map[string]string{"container": "a", "do": "stop", "wait": "5m"}, Estimate: time.Second}, 6 * time.Minute},
+		"as a parameter says":    {runbook.Step{Kind: action.Container, With: map[string]string{"container": "a", "do": "stop", "wait": "{{param.stops}}"}, Estimate: time.Second}, 8 * time.Minute},
+		"sessions may end":       {runbook.Step{Kind: action.Balance, With: map[string]string{"state": "drain", "sessions": "0"}, Estimate: time.Second}, 2 * time.Minute},
+		"a command's own value":  {runbook.Step{Kind: action.Command, Command: "stop", With: map[string]string{"wait": "1h"}, Estimate: time.Second}, time.Minute},
+		"a playbook's own value": {runbook.Step{Kind: action.Playbook, With: map[string]string{"playbook": "stop", "wait": "1h"}, Estimate: time.Second}, time.Minute},
+		"it is said":             {runbook.Step{Kind: action.Unit, With: map[string]string{"unit": "a.service", "state": "stopped"}, Timeout: 9 * time.Minute}, 9 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.step.Name = "stop"
+			if c.step.Kind.OnHost() {
+				c.step.On = runbook.Self
+			}
+			v.Book.Member.Do = []runbook.Step{c.step}
+			root, _, err := Service(v, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range root.Steps() {
+				if s.Action == c.step.Kind && strings.Contains(s.ID, ".stop") && s.Timeout != c.want {
+					t.Errorf("%s is given up after %v, want %v", s.ID, s.Timeout, c.want)
+				}
+			}
+		})
+	}
+}
+
 func TestServiceRefuses(t *testing.T) {
 	for _, c := range []struct {
 		field, says string

@@ -63,7 +63,7 @@ type Step struct {
 	Command  string            // for commands: a name in the host's own list
 	With     map[string]string // values, with places for names; of a command those that the host's owner has declared
 	Estimate time.Duration     // 0: a careful guess
-	Timeout  time.Duration     // 0: four times the estimate, and a minute at least
+	Timeout  time.Duration     // 0: four times the estimate, and a minute more than Patience at least
 	Attempts int               // 0: 1 for command and backup, 60 for the others, two seconds apart
 	NoReturn bool              // nothing leads back from here: a person approves it, knowing that
 	Rollback Rollback          // how it can be taken back
@@ -348,6 +348,8 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 		return fault.Invalid(field+".estimate", "must be from 0 to 24h, not %v", s.Estimate)
 	case s.Timeout < 0 || s.Timeout > maxTime || s.Timeout > 0 && s.Timeout < s.Estimate:
 		return fault.Invalid(field+".timeout", "must be from the estimate %v to 24h, not %v", s.Estimate, s.Timeout)
+	case s.Timeout > 0 && s.Timeout <= Patience(s.Kind, s.With):
+		return fault.Invalid(field+".timeout", "must be longer than the step itself waits, %v (with.wait), not %v", Patience(s.Kind, s.With), s.Timeout)
 	case s.Attempts < 0 || s.Attempts > 100:
 		return fault.Invalid(field+".attempts", "must be from 1 to 100, not %d", s.Attempts)
 	case s.Soak < 0 || s.Soak > MaxSoak:
@@ -384,6 +386,24 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 	}
 	seen[s.Name] = true
 	return nil
+}
+
+// Patience is how long a step of the kind itself waits, by its value "wait": for
+// a container to stop, for sessions to end, for a good answer. It is 0 if it does
+// not wait, or if the value is not known yet.
+func Patience(kind action.Kind, with map[string]string) time.Duration {
+	text, said := with["wait"]
+	switch {
+	case !slices.Contains(kinds[kind].may, "wait"):
+		return 0 // such as a command, whose values mean what its owner says
+	case kind == action.Balance && !said:
+		return action.BalanceWait
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0 // none, a place to be filled, or one that whoever waits refuses
+	}
+	return d
 }
 
 // validRollback is about how a step can be taken back.

@@ -109,6 +109,10 @@ func TestValidateBlamesTheField(t *testing.T) {
 		}},
 		{"member.await[0].with.tmies", "is nothing that the kind http knows", func(b *runbook.Book) { with(&b.Member.Await[0], "tmies", "2") }},
 		{"member.ready[0].with.header.Host", "is nothing that the kind balance knows", func(b *runbook.Book) { with(&b.Member.Ready[0], "header.Host", "x") }},
+		{"member.do[0].timeout", "longer than the step itself waits, 5m0s", func(b *runbook.Book) {
+			b.Member.Do[0] = runbook.Step{Name: "restart", Kind: action.Container, On: runbook.Self, Timeout: 5 * time.Minute,
+				With: map[string]string{"container": "api", "do": "restart", "wait": "5m"}}
+		}},
 		{"member.do[0].timeout", "estimate", func(b *runbook.Book) { b.Member.Do[0].Estimate, b.Member.Do[0].Timeout = 2, 1 }},
 		{"member.do[0].name", "stands twice", func(b *runbook.Book) { b.Member.Do[0].Name = "drain" }},
 		{"member.await[0].on", "not on a host", func(b *runbook.Book) { b.Member.Await[0].On = runbook.Self }},
