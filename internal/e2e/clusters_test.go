@@ -17,9 +17,9 @@ import (
 	"upkeep/internal/lab"
 )
 
-// systemctl stands in for the real one, for there is no systemd in the lab. It
-// knows one verb and one unit, and refuses all else. What it calls stops the
-// real daemon and starts it again.
+// systemctl stands in for the real one on servers without systemd. It knows one
+// verb and one unit, and refuses all else. What it calls stops the real daemon
+// and starts it again.
 const systemctl = `#!/bin/sh
 set -eu
 if [ "$*" != "restart %s" ]; then
@@ -38,6 +38,7 @@ type site struct {
 	*plane
 	members []*lab.Server
 	book    string // the shipped runbook's name
+	unit    string // what it restarts, if that is a real unit of systemd
 }
 
 // newSite makes a lab of n servers; the first three are the members. unit is

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"upkeep/internal/lab"
 )
 
@@ -37,13 +35,6 @@ wsrep_cluster_address = gcomm://s1,s2,s3
 wsrep_node_address = %s
 wsrep_node_name = %s
 wsrep_sst_method = rsync
-`
-	startGalera = `install -d -o mysql -g mysql /run/mysqld
-setsid /usr/sbin/mariadbd --user=mysql "$@" < /dev/null >> /var/log/mariadb.log 2>&1 &
-`
-	stopGalera = `pid=$(cat /run/mysqld/mysqld.pid 2>/dev/null) || exit 0
-kill "$pid" 2>/dev/null || exit 0
-while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
 `
 	// writeAll writes one row after the other through the proxy, some ten a
 	// second, each with a connection of its own, and keeps what it was told.
@@ -66,14 +57,14 @@ done
 // that all three are there.
 func TestGalera(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, 4, "galera-member", "mariadb", startGalera, stopGalera, "/var/log/mariadb.log", "mariadb-server", "galera-4", "rsync")
+	s := newUnitSite(t, 4, "galera-member", "mariadb.service", "mariadb-server", "galera-4", "rsync")
 	client := s.l.Servers[3]
 	for i, m := range s.members {
 		write(t, m, "/etc/mysql/mariadb.conf.d/90-lab.cnf", fmt.Sprintf(galeraConfig, m.Addr, m.Name), 0o644)
 		if i == 0 {
-			must(t, m, "/usr/local/sbin/start-daemon", "--wsrep-new-cluster")
+			must(t, m, "galera_new_cluster")
 		} else {
-			must(t, m, "/usr/local/sbin/start-daemon")
+			must(t, m, "systemctl", "start", "mariadb")
 		}
 		until(t, m, time.Minute, "galera-whole", strconv.Itoa(i+1))
 	}
@@ -81,7 +72,7 @@ func TestGalera(t *testing.T) {
 	for _, m := range s.members {
 		write(t, m, "/usr/local/sbin/went-on", "#!/bin/sh\nmariadb -N -B -e \"SHOW STATUS LIKE 'wsrep_cluster_s%'\" > /run/went-on\n", 0o755)
 	}
-	s.enrolAll("  went-on: [/usr/local/sbin/went-on]\n" + strings.TrimPrefix(ownersCommands(t, "backups"), "commands:\n"))
+	s.enrolUnits("  went-on: [/usr/local/sbin/went-on]\n" + strings.TrimPrefix(ownersCommands(t, "backups"), "commands:\n"))
 	s.describe(fmt.Sprintf("with: {backend: galera}\nproxies:\n  - {name: edge, with: {socket: %q}}\n", proxyGalera(t, s)))
 
 	stop := startWriter(t, client)
@@ -140,7 +131,7 @@ func copiesFirst(t *testing.T, s *site, client *lab.Server) {
 func survivorIsNotBelieved(t *testing.T, s *site) {
 	t.Helper()
 	killTwo := func() {
-		onAll(t, s.members[1:], func(m *lab.Server) error { return m.Signal(unix.SIGKILL, "mariadbd") })
+		onAll(t, s.members[1:], func(m *lab.Server) error { return s.crash(m, "mariadbd") })
 	}
 	said := s.naiveGoesOn("galera-whole", killTwo)
 	if want := "wsrep_cluster_size\t3\nwsrep_cluster_state_uuid"; !strings.Contains(said, want) || !strings.Contains(said, "Primary") {
@@ -173,9 +164,7 @@ func raiseGalera(t *testing.T, s *site) {
 		return strings.Contains(sql(t, s.members[0], "SHOW STATUS LIKE 'wsrep_cluster_status'"), "non-Primary")
 	})
 	sql(t, s.members[0], "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
-	for _, m := range s.members[1:] {
-		must(t, m, "/usr/local/sbin/start-daemon")
-	}
+	onAll(t, s.members[1:], s.raise)
 	for _, m := range s.members {
 		until(t, m, time.Minute, "galera-whole", "3")
 	}
@@ -184,16 +173,14 @@ func raiseGalera(t *testing.T, s *site) {
 // view is what a member was told of who belongs to the cluster.
 type view struct{ number, size int }
 
-// views are those that may write, of all that the members have written to their
-// logs, oldest first.
+// views are those that may write, of all that the members' journals tell,
+// oldest first.
 func views(t testing.TB, s *site) (all []view) {
 	t.Helper()
 	for _, m := range s.members {
-		log, err := m.ReadFile("/var/log/mariadb.log")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, found := range primaryView.FindAllStringSubmatch(string(log), -1) {
+		must(t, m, "journalctl", "--sync")
+		log := must(t, m, "journalctl", "--output=cat", "--unit="+s.unit)
+		for _, found := range primaryView.FindAllStringSubmatch(log, -1) {
 			number, _ := strconv.Atoi(found[1])
 			size, _ := strconv.Atoi(found[2])
 			all = append(all, view{number, size})

@@ -1,0 +1,90 @@
+//go:build linux && e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"upkeep/internal/lab"
+)
+
+// notesStarts lets systemd note each start of a unit where site.restarted looks.
+const notesStarts = `[Service]
+ExecStartPre=+/bin/sh -c "date +%%s.%%N >>/var/log/restarts"
+`
+
+// newUnitSite makes a lab of n servers with Debian's systemd; the first three
+// are the members. unit is the service of a Debian package that the runbook
+// restarts. It was not started yet: the test configures it first.
+func newUnitSite(t *testing.T, n int, book, unit string, debian ...string) *site {
+	t.Helper()
+	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
+	programs := map[string]string{agentProgram: program}
+	hostScripts(t, programs)
+	l := lab.New(t, n, lab.Base{Debian: append(debian, "systemd", "dbus"), Programs: programs, Systemd: true})
+	p := startPlane(t, l, program, filepath.Join(t.TempDir(), "data"), planeAddress)
+	for _, m := range l.Servers {
+		// Its package has enabled it, and it would start with the first boot.
+		if err := m.Remove("/etc/systemd/system/multi-user.target.wants/" + unit); err != nil {
+			t.Fatal(err)
+		}
+		write(t, m, "/etc/systemd/system/"+unit+".d/notes.conf", notesStarts, 0o644)
+	}
+	l.Boot(t)
+	s := &site{plane: p, members: l.Servers[:3], book: book, unit: unit}
+	for _, m := range s.members {
+		t.Cleanup(func() {
+			if text, err := m.Exec("journalctl", "--no-pager", "--lines=50"); t.Failed() && err == nil {
+				t.Logf("journal of %s:\n%s", m.Name, text)
+			}
+		})
+	}
+	return s
+}
+
+// enrolUnits gives the members their agents, as the service of systemd that
+// docs/operations.md shows. more are lines for the owner's file.
+func (s *site) enrolUnits(more string) {
+	s.t.Helper()
+	s.enrolAll(more)
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "```ini\n")
+	agent, _, ok := strings.Cut(after, "```\n")
+	if !ok || !strings.Contains(agent, "https://upkeep.example:8443") {
+		s.t.Fatalf("docs/operations.md shows no service for the agent: %q", agent)
+	}
+	agent = strings.Replace(agent, "https://upkeep.example:8443", planeURL, 1)
+	for _, m := range s.members {
+		write(s.t, m, "/etc/systemd/system/upkeep-agent.service", agent, 0o644)
+		must(s.t, m, "systemctl", "enable", "--now", "upkeep-agent.service")
+	}
+}
+
+// crash kills a member's daemon, and systemd does not start it again: as on a
+// host that has lost its power, but for the agent, which can say so.
+func (s *site) crash(m *lab.Server, daemon string) error {
+	if err := m.Signal(unix.SIGKILL, daemon); err != nil {
+		return err
+	}
+	_, err := m.Exec("systemctl", "stop", s.unit)
+	return err
+}
+
+// raise is a person who starts a member again. It is not noted with what the
+// runbook restarts.
+func (s *site) raise(m *lab.Server) error {
+	if _, err := m.Exec("systemctl", "start", s.unit); err != nil {
+		return fmt.Errorf("start by hand: %w", err)
+	}
+	_, err := m.Exec("sed", "-i", "$d", "/var/log/restarts")
+	return err
+}
