@@ -7234,4 +7234,4 @@ func (c *Client) PreviewWindows(ctx context.Context, body WindowInput, params *P
 
 // The methods above say it all.
 
-// From the document with the SHA-256 f5506e02423c236e535810bd23b9b09978327c83935b4c26a7a0083d0f4de2ce.
+// From the document with the SHA-256 26f10a2d2381b868c75a526a7d64392d68110fffa520f6a81594c55f7a81460b.

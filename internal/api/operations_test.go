@@ -144,6 +144,9 @@ func TestSchedules(t *testing.T) {
 		}
 	}
 
+	if s.Next == nil || !s.Next.Start.Equal(s.Occurrences[0].Start) {
+		t.Errorf("it waits for %+v, want the first of %+v", s.Next, s.Occurrences)
+	}
 	_, err = h.member.CreateFreeze(ctx, client.FreezeInput{Start: s.Occurrences[1].Start, End: s.Occurrences[1].End, Reason: "closing"}, nil)
 	h.must(err)
 	s, err = h.viewer.GetSchedule(ctx, s.ID, &client.GetScheduleParams{Lang: "de"})

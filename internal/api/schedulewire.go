@@ -18,7 +18,7 @@ type Schedule struct {
 	Name       string `json:"name" doc:"Unique on its server or service." example:"weekly"`
 	ScheduleBody
 	Resting  bool      `json:"resting,omitempty" doc:"Whether it opens no runs because its server is unmanaged."`
-	Next     *Span     `json:"next,omitempty" doc:"The occurrence that it waits for; missing if there is none, or if it was not looked for yet."`
+	Next     *Span     `json:"next,omitempty" doc:"The occurrence that it waits for; missing if there is none."`
 	Refused  string    `json:"refused,omitempty" doc:"Why its newest occurrence opened no run; missing if it did, or none has come yet. The next one is tried again." example:"there is no runbook \"restart\""`
 	Created  time.Time `json:"created" doc:"When it was made."`
 	Changed  time.Time `json:"changed,omitzero" doc:"When a person last changed it."`

@@ -276,7 +276,10 @@ func managed(t fleet.Target) error {
 // writeSchedule keeps a schedule, tells its open runs, and wakes what opens new ones.
 func (d *Desk) writeSchedule(tx store.Tx, c Caller, s fleet.Schedule, made bool) (fleet.Schedule, error) {
 	now := time.Now()
-	s.Next, s.Refused = window.Span{}, "" // the engine finds out
+	s.Next, s.Refused = window.Span{}, ""
+	if s.Enabled && !s.Resting {
+		s.Next = run.Upcoming(s.Window, now)
+	}
 	kept, err := tx.PutSchedule(s)
 	if err != nil {
 		return kept, err

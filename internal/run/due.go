@@ -32,7 +32,7 @@ func Look(s fleet.Schedule, running bool, now time.Time) Due {
 		d.missed(running, now)
 	}
 	if d.Schedule.Next.IsZero() {
-		d.Schedule.Next = upcoming(s.Window, now)
+		d.Schedule.Next = Upcoming(s.Window, now)
 	}
 	next := d.Schedule.Next
 	if next.IsZero() {
@@ -51,8 +51,8 @@ func Look(s fleet.Schedule, running bool, now time.Time) Due {
 	return d
 }
 
-// upcoming is the occurrence that is open, else the next one.
-func upcoming(w window.Window, now time.Time) window.Span {
+// Upcoming is the occurrence that is open, else the next one.
+func Upcoming(w window.Window, now time.Time) window.Span {
 	if open, ok := w.Current(now); ok {
 		return open
 	}
@@ -66,7 +66,7 @@ func upcoming(w window.Window, now time.Time) window.Span {
 func (d *Due) missed(running bool, now time.Time) {
 	s := d.Schedule
 	first := s.Next
-	d.Schedule.Next = upcoming(s.Window, now)
+	d.Schedule.Next = Upcoming(s.Window, now)
 	if running {
 		return // its run waited through them and says why itself
 	}
