@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"upkeep/internal/lab"
 )
 
@@ -22,10 +20,6 @@ cluster_partition_handling = pause_minority
 `
 	rabbitEnvironment = `SERVER_ADDITIONAL_ERL_ARGS="+S 1:1"
 `
-	startRabbit = `setsid /usr/sbin/rabbitmq-server < /dev/null >> /var/log/rabbitmq.out 2>&1 &
-`
-	stopRabbit = `rabbitmqctl -q shutdown || test $? = 69 # nothing runs
-`
 	// Ten orders in a queue of which each node has a copy.
 	declareQuorumQueue = `{new, _} = rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"orders">>), true, false, [{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"test">>),
 [rabbit_basic:publish(rabbit_misc:r(<<"/">>, exchange, <<>>), <<"orders">>, [], <<"order">>) || _ <- lists:seq(1, 10)].`
@@ -36,25 +30,30 @@ cluster_partition_handling = pause_minority
 // that a naive gate asks, while its queue would lose the quorum.
 func TestRabbitMQ(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, 3, "rabbitmq-member", "rabbitmq-server", startRabbit, stopRabbit, "/var/log/rabbitmq.out", "rabbitmq-server", "jq")
+	s := newUnitSite(t, 3, "rabbitmq-member", "rabbitmq-server.service", "rabbitmq-server", "jq")
 	for _, m := range s.members {
+		t.Cleanup(func() {
+			if text, err := m.ReadFile("/var/log/rabbitmq/rabbit@" + m.Name + ".log"); t.Failed() && err == nil {
+				t.Logf("RabbitMQ of %s:\n%s", m.Name, tail(string(text), 8000))
+			}
+		})
 		write(t, m, "/etc/rabbitmq/rabbitmq.conf", rabbitConfig, 0o644)
 		write(t, m, "/etc/rabbitmq/rabbitmq-env.conf", rabbitEnvironment, 0o644)
 		write(t, m, "/var/lib/rabbitmq/.erlang.cookie", "one-cookie-for-all", 0o400)
 		must(t, m, "chown", "rabbitmq:rabbitmq", "/var/lib/rabbitmq/.erlang.cookie")
 		write(t, m, "/usr/local/sbin/went-on", "#!/bin/sh\nrabbitmq-diagnostics -q check_if_node_is_quorum_critical > /run/went-on 2>&1\n", 0o755)
 	}
-	onAll(t, s.members, func(m *lab.Server) error {
-		_, err := m.Exec("/usr/local/sbin/start-daemon")
+	onAll(t, s.members, func(m *lab.Server) error { // at once: each waits for the others
+		_, err := m.Exec("systemctl", "start", "rabbitmq-server")
 		return err
 	})
 	rabbitWhole(t, s)
 	must(t, s.members[0], "rabbitmqctl", "-q", "eval", declareQuorumQueue)
-	s.enrolAll("  went-on: [/usr/local/sbin/went-on]\n  runs: [/usr/sbin/rabbitmq-diagnostics, -q, check_running]\n")
+	s.enrolUnits("  went-on: [/usr/local/sbin/went-on]\n  runs: [/usr/sbin/rabbitmq-diagnostics, -q, check_running]\n")
 	s.describe("")
 
 	kill := func() {
-		if err := s.members[2].Signal(unix.SIGKILL, "beam.smp"); err != nil {
+		if err := s.crash(s.members[2], "beam.smp"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +65,9 @@ func TestRabbitMQ(t *testing.T) {
 	s.rollWhole(func() {}, func(run string) {
 		poll(t, time.Minute, "the run to halt", func() bool { return s.halted(run) != "" })
 		t.Logf("%s", s.halted(run))
-		must(t, s.members[2], "/usr/local/sbin/start-daemon")
+		if err := s.raise(s.members[2]); err != nil {
+			t.Fatal(err)
+		}
 		rabbitWhole(t, s)
 		s.upkeep("resume", "cluster")
 	})
