@@ -121,7 +121,7 @@ func newHypervisors(t *testing.T) (s *site, manager *lab.Server) {
 	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	programs := map[string]string{agentProgram: program, "/usr/local/bin/replica": lab.GoBuild(t, "upkeep/internal/e2e/replica")}
 	hostScripts(t, programs)
-	l := lab.New(t, 3, lab.Base{Packages: []lab.Package{lab.NeedsReboot("kern", "1.0")}, Programs: programs})
+	l := lab.New(t, 3, lab.Base{Debian: []string{"systemd", "dbus"}, Packages: []lab.Package{lab.NeedsReboot("kern", "1.0")}, Programs: programs, Systemd: true})
 	s = &site{plane: startPlane(t, l, program, filepath.Join(t.TempDir(), "data"), planeAddress), members: l.Servers[:2], book: "hypervisor"}
 	manager = l.Servers[2]
 	l.Boot(t)
@@ -129,7 +129,7 @@ func newHypervisors(t *testing.T) (s *site, manager *lab.Server) {
 	l.Repo.Publish()
 	service := "kind: Service\nname: cluster\nquorum: 1\nmanager: s3\nmembers:\n"
 	for _, m := range s.members {
-		restartsLikeReal(t, m)
+		wantsNoRestart(t, m)
 		must(t, m, "apt-get", "-q", "update")
 		service += fmt.Sprintf("  - {name: %s, server: %[1]s}\n", m.Name)
 	}
@@ -141,11 +141,12 @@ func newHypervisors(t *testing.T) (s *site, manager *lab.Server) {
 	own := ownersCommands(t, s.book)
 	write(t, manager, "/etc/upkeep/agent.yaml", own, 0o644)
 	s.enrol(manager)
+	agentUnit(t, manager)
 	s.book = "operating-system" // what the owner of a hypervisor allows is the same there
-	s.enrolAll("")
+	s.enrolUnits("")
 	s.book = "hypervisor"
 	for _, m := range s.members {
-		servesFromBoot(t, m)
+		addUnit(t, m, "replica.service", replicaUnit)
 	}
 	s.apply(service)
 	s.upkeep("apply", "-f", hurried(t, s.book, "settle: 60s", "settle: 10s"))

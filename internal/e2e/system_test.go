@@ -15,21 +15,12 @@ import (
 	"upkeep/internal/lab"
 )
 
-// systemdRun stands in for the real one, for there is no systemd in the lab. It
-// knows the one thing that reboot-if-required asks for, and refuses all else.
-// The restart that it makes is a real one.
-const systemdRun = `#!/bin/sh
-if [ "$*" != "--quiet --on-active=5s --timer-property=AccuracySec=1s systemctl reboot" ]; then
-	echo "stand-in for systemd-run: asked for: $*" >&2
-	exit 64
-fi
-setsid sh -c 'sleep 5; exec /usr/sbin/reboot' < /dev/null > /dev/null 2>&1 &
-`
+// replicaUnit is what a host serves from each boot on.
+const replicaUnit = `[Service]
+ExecStart=/usr/local/bin/replica :8090
 
-// bootAll is what a host starts when it boots: what it serves, and the agent.
-const bootAll = `#!/bin/sh
-setsid /usr/local/bin/replica :8090 < /dev/null > /dev/null 2>&1 &
-exec ` + agentProgram + ` agent --server ` + planeURL + ` --data /var/lib/upkeep-agent --token-file /etc/upkeep/token --ca /etc/upkeep/ca.pem
+[Install]
+WantedBy=multi-user.target
 `
 
 // TestOperatingSystem rolls the packages of three real Debian servers behind a
@@ -130,7 +121,7 @@ func newHosts(t *testing.T) (s *site, socket string) {
 	program := lab.GoBuild(t, "upkeep/cmd/upkeep")
 	programs := map[string]string{agentProgram: program, "/usr/local/bin/replica": lab.GoBuild(t, "upkeep/internal/e2e/replica")}
 	hostScripts(t, programs)
-	l := lab.New(t, 3, lab.Base{Packages: []lab.Package{lab.Plain("web", "1.0")}, Programs: programs})
+	l := lab.New(t, 3, lab.Base{Debian: []string{"systemd", "dbus"}, Packages: []lab.Package{lab.Plain("web", "1.0")}, Programs: programs, Systemd: true})
 	s = &site{plane: startPlane(t, l, program, filepath.Join(t.TempDir(), "data"), planeAddress), members: l.Servers, book: "operating-system"}
 	l.Boot(t)
 	add(t, l.Repo.Main, lab.NeedsReboot("kern", "1.0"), lab.Plain("brittle", "1.0"))
@@ -138,12 +129,12 @@ func newHosts(t *testing.T) (s *site, socket string) {
 	have(t, s.members[0], "kern")
 	have(t, s.members[1], "brittle")
 	for _, m := range s.members {
-		restartsLikeReal(t, m)
+		wantsNoRestart(t, m)
 	}
-	s.enrolAll("  went-on: [/bin/sleep, \"3\"]\n")
+	s.enrolUnits("  went-on: [/bin/sleep, \"3\"]\n")
 	service := "kind: Service\nname: cluster\nquorum: 2\nwith: {backend: api_back}\nmembers:\n"
 	for _, m := range s.members {
-		servesFromBoot(t, m)
+		addUnit(t, m, "replica.service", replicaUnit)
 		service += fmt.Sprintf("  - {name: %s, server: %s, with: {url: \"http://%s:8090\"}}\n", m.Name, m.Name, m.Addr)
 	}
 	socket = startHAProxy(t, l)
@@ -154,21 +145,10 @@ func newHosts(t *testing.T) (s *site, socket string) {
 	return s, socket
 }
 
-// restartsLikeReal gives a host what a restart by a runbook needs.
-func restartsLikeReal(t *testing.T, s *lab.Server) {
+// wantsNoRestart: what a host had from the start is no reason for one.
+func wantsNoRestart(t *testing.T, s *lab.Server) {
 	t.Helper()
-	must(t, s, "rm", "-f", "/run/reboot-required", "/run/reboot-required.pkgs") // what it had from the start wants no restart
-	write(t, s, "/usr/bin/systemd-run", systemdRun, 0o755)
-}
-
-// servesFromBoot has an enrolled host serve now, and from each boot on.
-func servesFromBoot(t *testing.T, s *lab.Server) {
-	t.Helper()
-	write(t, s, "/usr/local/sbin/boot", bootAll, 0o755)
-	if err := s.SetService(nil, "/usr/local/sbin/boot"); err != nil { // what runs stays until it ends
-		t.Fatal(err)
-	}
-	must(t, s, "sh", "-c", "setsid /usr/local/bin/replica :8090 < /dev/null > /dev/null 2>&1 &")
+	must(t, s, "rm", "-f", "/run/reboot-required", "/run/reboot-required.pkgs")
 }
 
 // hasVersions: these packages are there, each whole, at these versions.

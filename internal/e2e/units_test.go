@@ -37,36 +37,39 @@ func newUnitSite(t *testing.T, n int, book, unit string, debian ...string) *site
 		write(t, m, "/etc/systemd/system/"+unit+".d/notes.conf", notesStarts, 0o644)
 	}
 	l.Boot(t)
-	s := &site{plane: p, members: l.Servers[:3], book: book, unit: unit}
-	for _, m := range s.members {
-		t.Cleanup(func() {
-			if text, err := m.Exec("journalctl", "--no-pager", "--lines=50"); t.Failed() && err == nil {
-				t.Logf("journal of %s:\n%s", m.Name, text)
-			}
-		})
-	}
-	return s
+	return &site{plane: p, members: l.Servers[:3], book: book, unit: unit}
 }
 
-// enrolUnits gives the members their agents, as the service of systemd that
-// docs/operations.md shows. more are lines for the owner's file.
+// enrolUnits gives the members their agents, as enrolAll does, under systemd.
 func (s *site) enrolUnits(more string) {
 	s.t.Helper()
 	s.enrolAll(more)
+	for _, m := range s.members {
+		agentUnit(s.t, m)
+	}
+}
+
+// agentUnit starts the agent of an enrolled server, now and at each boot, as the
+// service of systemd that docs/operations.md shows.
+func agentUnit(t testing.TB, m *lab.Server) {
+	t.Helper()
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	_, after, _ := strings.Cut(string(text), "```ini\n")
-	agent, _, ok := strings.Cut(after, "```\n")
-	if !ok || !strings.Contains(agent, "https://upkeep.example:8443") {
-		s.t.Fatalf("docs/operations.md shows no service for the agent: %q", agent)
+	unit, _, ok := strings.Cut(after, "```\n")
+	if !ok || !strings.Contains(unit, "https://upkeep.example:8443") {
+		t.Fatalf("docs/operations.md shows no service for the agent: %q", unit)
 	}
-	agent = strings.Replace(agent, "https://upkeep.example:8443", planeURL, 1)
-	for _, m := range s.members {
-		write(s.t, m, "/etc/systemd/system/upkeep-agent.service", agent, 0o644)
-		must(s.t, m, "systemctl", "enable", "--now", "upkeep-agent.service")
-	}
+	addUnit(t, m, "upkeep-agent.service", strings.Replace(unit, "https://upkeep.example:8443", planeURL, 1))
+}
+
+// addUnit adds a unit to a server, which starts now and at each boot.
+func addUnit(t testing.TB, m *lab.Server, name, text string) {
+	t.Helper()
+	write(t, m, "/etc/systemd/system/"+name, text, 0o644)
+	must(t, m, "systemctl", "enable", "--now", name)
 }
 
 // crash kills a member's daemon, and systemd does not start it again: as on a

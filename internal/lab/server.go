@@ -403,6 +403,9 @@ func (l *Lab) logAll(t testing.TB) {
 		if log := s.ServiceLog(); log != "" {
 			t.Logf("service of %s:\n%s", s.Name, tail(log))
 		}
+		if journal := s.journal(); journal != "" {
+			t.Logf("journal of %s:\n%s", s.Name, tail(journal))
+		}
 	}
 }
 

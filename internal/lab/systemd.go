@@ -132,3 +132,16 @@ func (s *Server) waitSystemd(ctx context.Context) error {
 		time.Sleep(50 * time.Millisecond)
 	}
 }
+
+// journal returns what a server's systemd has noted last, if it has one and is
+// up.
+func (s *Server) journal() string {
+	if !s.systemd() {
+		return ""
+	}
+	text, err := s.Exec("journalctl", "--no-pager", "--lines=50")
+	if err != nil {
+		return ""
+	}
+	return text
+}
