@@ -38,10 +38,6 @@ const (
 	Query   Kind = "query"   // ask a Prometheus whether a figure is as it should be; changes nothing
 )
 
-// BalanceWait is how long Balance waits, for sessions to end or for a server to
-// be UP, unless the order's "wait" says otherwise.
-const BalanceWait = time.Minute
-
 // Kinds lists every kind.
 var Kinds = []Kind{
 	Observe, Refresh, Download, Install, Repair, Restore, Reboot, Backup, Command, Check,

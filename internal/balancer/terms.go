@@ -21,10 +21,11 @@ const (
 	stateMaint = "maint" // nor is it checked
 )
 
-// How long an order may wait, and how many others must serve unless it says otherwise.
+// What an order waits for, unless it says otherwise, and at most.
 const (
-	maxWait    = time.Hour
-	defaultMin = 1 // the last server that serves is never taken away unasked
+	defaultWait = 45 * time.Second // less than the minute after which a step is given up: so it says itself what is missing
+	maxWait     = time.Hour
+	defaultMin  = 1 // the last server that serves is never taken away unasked
 )
 
 // known are the names in an order's With.
@@ -67,7 +68,7 @@ func read(o action.Order) (terms, error) {
 			return terms{}, refuse("with.%s: unknown; known are %s", name, strings.Join(names, ", "))
 		}
 	}
-	t := terms{backend: o.With["backend"], server: o.With["server"], state: o.With["state"], sessions: -1, wait: action.BalanceWait}
+	t := terms{backend: o.With["backend"], server: o.With["server"], state: o.With["state"], sessions: -1, wait: defaultWait}
 	var err error
 	if t.network, t.address, err = address(o.With["proxy"]); err != nil {
 		return terms{}, err

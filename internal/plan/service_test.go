@@ -154,7 +154,7 @@ func TestTimeoutOutlastsTheWait(t *testing.T) {
 		"longer by its estimate": {runbook.Step{Kind: action.Container, With: map[string]string{"container": "a", "do": "stop", "wait": "1s"}, Estimate: time.Minute}, 4 * time.Minute},
 		"a container may stop":   {runbook.Step{Kind: action.Container, With: map[string]string{"container": "a", "do": "stop", "wait": "5m"}, Estimate: time.Second}, 6 * time.Minute},
 		"as a parameter says":    {runbook.Step{Kind: action.Container, With: map[string]string{"container": "a", "do": "stop", "wait": "{{param.stops}}"}, Estimate: time.Second}, 8 * time.Minute},
-		"sessions may end":       {runbook.Step{Kind: action.Balance, With: map[string]string{"state": "drain", "sessions": "0"}, Estimate: time.Second}, 2 * time.Minute},
+		"sessions may end":       {runbook.Step{Kind: action.Balance, With: map[string]string{"state": "drain", "sessions": "0", "wait": "3m"}, Estimate: time.Second}, 4 * time.Minute},
 		"a command's own value":  {runbook.Step{Kind: action.Command, Command: "stop", With: map[string]string{"wait": "1h"}, Estimate: time.Second}, time.Minute},
 		"a playbook's own value": {runbook.Step{Kind: action.Playbook, With: map[string]string{"playbook": "stop", "wait": "1h"}, Estimate: time.Second}, time.Minute},
 		"it is said":             {runbook.Step{Kind: action.Unit, With: map[string]string{"unit": "a.service", "state": "stopped"}, Timeout: 9 * time.Minute}, 9 * time.Minute},

@@ -371,10 +371,10 @@ func TestBookStories(t *testing.T) {
 		},
 		"book-window-ends-while-draining": func(t *testing.T) *bookStory {
 			b := apiExtension()
-			s := newBookStory(t, b, 3*time.Minute, 1)
+			s := newBookStory(t, b, 2*time.Minute, 1)
 			s.between = func(s *bookStory, o Order) {
 				if o.Kind == action.Balance && o.With["server"] == "ctl2" && o.With["state"] == "drain" && s.now.Before(saturday.Add(24*time.Hour)) {
-					s.takes[o.Kind] = 160 * time.Second // sessions that do not end
+					s.takes[o.Kind] = 100 * time.Second // sessions that do not end
 				} else {
 					s.takes[action.Balance] = 2 * time.Second
 				}

@@ -392,14 +392,10 @@ func (b Book) validStep(in phase, i int, s Step, seen map[string]bool) error {
 // a container to stop, for sessions to end, for a good answer. It is 0 if it does
 // not wait, or if the value is not known yet.
 func Patience(kind action.Kind, with map[string]string) time.Duration {
-	text, said := with["wait"]
-	switch {
-	case !slices.Contains(kinds[kind].may, "wait"):
+	if !slices.Contains(kinds[kind].may, "wait") {
 		return 0 // such as a command, whose values mean what its owner says
-	case kind == action.Balance && !said:
-		return action.BalanceWait
 	}
-	d, err := time.ParseDuration(text)
+	d, err := time.ParseDuration(with["wait"])
 	if err != nil {
 		return 0 // none, a place to be filled, or one that whoever waits refuses
 	}
