@@ -71,7 +71,7 @@ modules: ## go.mod is tidy, and what was downloaded is what go.sum says
 
 .PHONY: unit
 unit: ## the tests of every package, under the race detector
-	CGO_ENABLED=1 UPKEEP_SIM_WEEKS=$(SIM_WEEKS_RACE) UPKEEP_SIM_ROLLS=$(SIM_ROLLS_RACE) go test -race -timeout 20m $(FRESH) ./...
+	CGO_ENABLED=1 UPKEEP_SIM_WEEKS=$(SIM_WEEKS_RACE) UPKEEP_SIM_ROLLS=$(SIM_ROLLS_RACE) scripts/race.sh -timeout 20m $(FRESH)
 
 .PHONY: simulate
 simulate: ## SIM_WEEKS simulated weeks with faults, SIM_ROLLS runs of runbooks; UPKEEP_SIM_SEED repeats one
