@@ -78,9 +78,12 @@ func (s *Server) newGroup() (*os.File, error) {
 	return os.Open(dir)
 }
 
-// removeGroup removes a control group and those below it. What is still in one
-// is about to die: it was killed with its lab.
+// removeGroup removes a control group and those below it, and kills what is
+// still in one: its lab or its server has ended.
 func removeGroup(dir string) error {
+	if err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("end what is in a control group: %w", err)
+	}
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		err := removeEmpty(dir)
 		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {

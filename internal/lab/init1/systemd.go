@@ -8,11 +8,14 @@ import (
 	"syscall"
 )
 
+// The signal that ends a server with its lab is this first thread's, and so would
+// be lost if another one became systemd.
+func init() { runtime.LockOSThread() }
+
 // become makes PID 1 a systemd of this server's own, as a container's host
 // does: the control group that it is in becomes the root of those it sees, and
 // what is the machine's kernel's it can read and not write.
 func become(argv []string) error {
-	runtime.LockOSThread() // the namespace is this thread's, which becomes systemd
 	if err := syscall.Unshare(syscall.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("make a namespace for control groups: %w", err)
 	}
