@@ -47,13 +47,18 @@ func (l *Lab) makeLayer(root, initProgram string, n int, base Base) (string, err
 // that was being started meanwhile still has, for the moment until it has
 // become that program; so a root that is busy is asked again.
 func (s *Server) unmount() error {
+	if err := whileBusy(func() error { return unix.Unmount(s.root, 0) }); err != nil {
+		return fmt.Errorf("unmount: %w", err)
+	}
+	return nil
+}
+
+// whileBusy does f again and again while the kernel says that something is
+// still in use, for ten seconds at most. There is no signal to wait for.
+func whileBusy(f func() error) error {
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		err := unix.Unmount(s.root, 0)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
-			return fmt.Errorf("unmount: %w", err)
+		if err := f(); !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
 		}
 	}
 }

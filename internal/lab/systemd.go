@@ -84,12 +84,7 @@ func removeGroup(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("end what is in a control group: %w", err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		err := removeEmpty(dir)
-		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
-			return err
-		}
-	}
+	return whileBusy(func() error { return removeEmpty(dir) })
 }
 
 func removeEmpty(dir string) error {
